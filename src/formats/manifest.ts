@@ -1,0 +1,103 @@
+/**
+ * `X.moe.json`: what a compiled adapter says about itself. The runtime needs nothing else to load, train and save it;
+ * it lies beside every saved adapter, so that a folder restores everything. `grammar/manifest.schema.json` is its JSON Schema.
+ */
+export interface Manifest {
+  readonly format: "moec/1";
+  /** The compiler's version. */
+  readonly moec: string;
+  /** The adapter's name in the spec. */
+  readonly adapter: string;
+  /** The spec's text, so that a saved adapter says what it is. */
+  readonly spec: { readonly file: string; readonly sha256: string };
+  readonly base: {
+    /** The model definition's name ("llama"). */
+    readonly model: string;
+    /** The path as the spec gives it, relative to the spec's folder. */
+    readonly path: string;
+    /** Fields of config.json that the definition reads, with defaults filled in. */
+    readonly config: Readonly<Record<string, unknown>>;
+    readonly vocabulary: number;
+    /** The longest sequence the base was made for, where the configuration says. */
+    readonly context?: number;
+  };
+  /** Routed groups of experts, in the order in which `usage` counts them. Empty where nothing is routed. */
+  readonly groups: readonly { readonly name: string; readonly experts: number }[];
+  /** Kinds of data the spec maps to groups, in the order of the `kind` input. Empty where it maps none: any kind is then fine. */
+  readonly kinds: readonly string[];
+  /** Every adapted linear or unfrozen tensor: "layers.0.mlp.gate_proj". */
+  readonly sites: readonly ManifestSite[];
+  readonly weights: readonly ManifestWeight[];
+  readonly train: TrainSettings;
+  /** PEFT's own layout can say this adapter: then it is saved in it too. */
+  readonly peft?: { readonly rank: number; readonly alpha: number; readonly dropout: number; readonly targets: readonly string[]; readonly rslora: boolean };
+}
+
+export interface ManifestSite {
+  readonly path: string;
+  readonly layer?: number;
+  /** Sizes of the frozen linear, absent where a tensor is only unfrozen. */
+  readonly in?: number;
+  readonly out?: number;
+  readonly experts: readonly { readonly group: string; readonly kind: string; readonly count: number; readonly always: boolean }[];
+  readonly trainable: number;
+}
+
+/** Mirrors `ir`'s Weight, flat and JSON-able. A list weight has `count`. */
+export interface ManifestWeight {
+  readonly name: string;
+  readonly axes: readonly string[];
+  /** One tensor's sizes in memory order. */
+  readonly shape: readonly number[];
+  readonly count?: number;
+  readonly trainable: boolean;
+  readonly decay: boolean;
+  readonly initializer:
+    | { readonly kind: "zeros" | "ones" | "checkpoint" }
+    | { readonly kind: "constant"; readonly value: number }
+    | { readonly kind: "normal"; readonly std: number }
+    | { readonly kind: "uniform"; readonly bound: number }
+    | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number };
+  readonly sources: readonly {
+    readonly tensor?: string;
+    readonly order: readonly string[];
+    readonly adapter?: { readonly names: readonly string[]; readonly along?: string };
+  }[];
+  readonly layoutOf?: string;
+}
+
+/** The `train` block, every default filled in. */
+export interface TrainSettings {
+  readonly data?: string;
+  readonly test?: string;
+  readonly epochs: number;
+  /** Steps instead of epochs, where the spec says so. */
+  readonly steps?: number;
+  /** Samples in one step, over all micro-batches. */
+  readonly batch: number;
+  /** Micro-batches in one step. */
+  readonly accumulate: number;
+  /** The longest sequence in tokens. */
+  readonly length: number;
+  readonly seed: number;
+  readonly optimizer: OptimizerSettings;
+  readonly schedule: ScheduleSettings;
+  /** The greatest global norm of the gradient; 0: not clipped. */
+  readonly clip: number;
+}
+
+/** AdamW (Loshchilov and Hutter 2019), PyTorch's defaults. */
+export interface OptimizerSettings {
+  readonly name: "adamw";
+  readonly lr: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+}
+
+/** Factor of the learning rate by step, as in transformers' get_*_schedule_with_warmup. `warmup` is a share of all steps. */
+export interface ScheduleSettings {
+  readonly name: "constant" | "linear" | "cosine";
+  readonly warmup: number;
+}
