@@ -1,0 +1,66 @@
+import { quietly } from "../quiet.ts";
+import type { BackendHost, TensorFlow } from "../types.ts";
+import { findPackage } from "./packages.ts";
+import { probeInChild } from "./probe.ts";
+
+/** Node: packages are found beside moec or in the user's project, the GPU comes from the package `webgpu` (Dawn). */
+export const nodeHost: BackendHost = {
+  async core() {
+    return requireQuietly("@tensorflow/tfjs-core") as TensorFlow;
+  },
+
+  has(name) {
+    return findPackage(name) !== undefined;
+  },
+
+  async load(name) {
+    if (name.startsWith("@tensorflow/tfjs-node")) {
+      // TensorFlow's log goes to standard error from "info" up; from "error" up is what a user should see.
+      process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2";
+      restoreUtil();
+    }
+    return { module: requireQuietly(name), version: findPackage(name)?.version ?? "unknown" };
+  },
+
+  wasmPath() {
+    const path = process.getBuiltinModule("node:path");
+    const entry = findPackage("@tensorflow/tfjs-backend-wasm")?.entry;
+    return entry === undefined ? undefined : path.dirname(entry) + path.sep;
+  },
+
+  async provideGpu() {
+    const present = (globalThis as { navigator?: { gpu?: unknown } }).navigator;
+    if (present?.gpu) return () => {};
+    const found = findPackage("webgpu");
+    if (!found) throw new Error('the package "webgpu" cannot be found.');
+    const url = process.getBuiltinModule("node:url").pathToFileURL(found.entry).href;
+    const dawn = (await import(/* @vite-ignore */ url)) as { create(flags: string[]): object; globals: object };
+    // GPUBufferUsage, GPUMapMode and the like, which tfjs takes from the global scope.
+    for (const [key, value] of Object.entries(dawn.globals)) if (!(key in globalThis)) Object.assign(globalThis, { [key]: value });
+    const gpu = dawn.create([]);
+    // Node 21 and later have a navigator, without a GPU; Node 20 has none.
+    if (present) {
+      Object.defineProperty(present, "gpu", { value: gpu, configurable: true });
+      return () => void delete present.gpu;
+    }
+    Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true, writable: true });
+    return () => void delete (globalThis as { navigator?: unknown }).navigator;
+  },
+
+  probe: probeInChild,
+};
+
+/** The packages are CommonJS: loading them is synchronous, so the console is quiet for exactly that long. */
+function requireQuietly(name: string): unknown {
+  const found = findPackage(name);
+  if (!found) throw new Error(`the package "${name}" cannot be found.`);
+  const require = process.getBuiltinModule("node:module").createRequire(found.entry);
+  return quietly(() => require(found.entry) as unknown);
+}
+
+/** tfjs-node 4.22 calls two functions of `util` that Node 23 took away. */
+function restoreUtil(): void {
+  const util = process.getBuiltinModule("node:util") as unknown as Record<string, unknown>;
+  util["isNullOrUndefined"] ??= (value: unknown) => value === null || value === undefined;
+  util["isArray"] ??= Array.isArray;
+}
