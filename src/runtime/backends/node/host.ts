@@ -2,6 +2,7 @@ import { quietly } from "../quiet.ts";
 import type { BackendHost, TensorFlow } from "../types.ts";
 import { findPackage } from "./packages.ts";
 import { probeInChild } from "./probe.ts";
+import { tensorFlowDefaults } from "./tensorflow.ts";
 
 /** Node: packages are found beside moec or in the user's project, the GPU comes from the package `webgpu` (Dawn). */
 export const nodeHost: BackendHost = {
@@ -15,8 +16,7 @@ export const nodeHost: BackendHost = {
 
   async load(name) {
     if (name.startsWith("@tensorflow/tfjs-node")) {
-      // TensorFlow's log goes to standard error from "info" up; from "error" up is what a user should see.
-      process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2";
+      Object.assign(process.env, tensorFlowDefaults(process.env));
       restoreUtil();
     }
     return { module: requireQuietly(name), version: findPackage(name)?.version ?? "unknown" };

@@ -2,6 +2,7 @@ import { describeAdapter, reasonOf, type AdapterInfo } from "../launch.ts";
 import { engineNameOf, howToRepair, packagesOf } from "../packages.ts";
 import type { BackendName, BackendReport } from "../types.ts";
 import { findPackage } from "./packages.ts";
+import { tensorFlowDefaults } from "./tensorflow.ts";
 
 /** A backend that says nothing for so long is taken for hung. */
 const LIMIT_MS = 60_000;
@@ -60,7 +61,7 @@ async function runChild(job: string): Promise<{ finding?: Finding; failure: stri
   const { spawn } = process.getBuiltinModule("node:child_process");
   const child = spawn(process.execPath, ["--input-type=module", "--eval", program, job], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { TF_CPP_MIN_LOG_LEVEL: "2", ...process.env },
+    env: { ...process.env, ...tensorFlowDefaults(process.env) },
   });
   let out = "";
   let err = "";
