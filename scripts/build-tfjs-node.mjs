@@ -13,6 +13,7 @@ import process from "node:process";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { link } from "./native/link.mjs";
 import { run, step, StepError } from "./native/run.mjs";
 
 const TFJS_VERSION = "4.22.0";
@@ -224,25 +225,6 @@ function tryPackage(root) {
   const [product, version] = said.trim().split(" ");
   if (product !== "7,10,15,22") throw new StepError(`The add-on multiplies wrongly: ${said}`);
   return `TensorFlow ${version} answers`;
-}
-
-function link(root, place) {
-  let there;
-  try {
-    there = fs.lstatSync(place);
-  } catch {
-    there = undefined;
-  }
-  if (there?.isSymbolicLink()) {
-    if (fs.existsSync(place) && fs.realpathSync(place) === fs.realpathSync(root)) return "there already";
-    fs.unlinkSync(place);
-  } else if (there) {
-    throw new StepError(`${place} is there already, and not by this script.`, "Remove it (`npm uninstall`) and run this again.");
-  }
-  fs.mkdirSync(path.dirname(place), { recursive: true });
-  const target = fs.realpathSync(root);
-  fs.symlinkSync(path.relative(fs.realpathSync(path.dirname(place)), target), place);
-  return undefined;
 }
 
 try {
