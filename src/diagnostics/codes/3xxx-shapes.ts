@@ -2,5 +2,84 @@ import { codes } from "../row.ts";
 
 /** 3xxx: axes, sizes, paths and the checkpoint. */
 export const shapeCodes = codes({
-  MOE3001: { severity: "error", title: "axes do not fit", explain: "The axes of the operands do not fit the operation." },
+  MOE3001: {
+    severity: "error",
+    title: "axes do not fit",
+    explain: "Tensors are aligned by the names of their axes. `@` contracts the one axis that both sides share; a declared parameter must have the axes it is declared with.",
+  },
+  MOE3002: {
+    severity: "error",
+    title: "wrong result axes",
+    explain: "What a definition computes does not have the axes it declares, or one axis stands twice.",
+  },
+  MOE3003: {
+    severity: "error",
+    title: "unknown axis",
+    explain: "An axis is named that is not in scope. In an expert: `in`, `out` and whatever the definition declares; in a router also `expert`; in a balance also `sample` and `position`.",
+  },
+  MOE3004: {
+    severity: "error",
+    title: "axis collision",
+    explain: "A tensor would have two axes of one name.",
+  },
+  MOE3005: {
+    severity: "error",
+    title: "sizes do not fit",
+    explain: "An axis has a whole size of at least 1, known from the checkpoint, a parameter or the site; splitting and merging keep the number of elements.",
+  },
+  MOE3006: {
+    severity: "error",
+    title: "k against a size",
+    explain: "The k greatest of n need 1 <= k <= n.",
+  },
+  MOE3010: {
+    severity: "error",
+    title: "a path that matches nothing",
+    explain: "Every path, and every name inside its braces, must name something in the model. Other tools ignore such names in silence and train less than was asked for.",
+  },
+  MOE3011: {
+    severity: "error",
+    title: "a tensor is missing",
+    explain: "config.json and the model definition ask for a tensor that the checkpoint does not have. Loading it all the same would leave random numbers in its place.",
+  },
+  MOE3012: {
+    severity: "error",
+    title: "a tensor has another shape",
+    explain: "A tensor's shape in the checkpoint is not what config.json makes it.",
+  },
+  MOE3013: {
+    severity: "warning",
+    title: "tensors not used",
+    explain: "The checkpoint has tensors that the model definition does not know: it may be of another architecture, whose result then differs.",
+  },
+  MOE3014: {
+    severity: "error",
+    title: "a path too wide",
+    explain: "A path may hold at most four `**`.",
+  },
+  MOE3015: {
+    severity: "error",
+    title: "no linear layer here",
+    explain: "Experts adapt linear layers; the path names blocks or other weights.",
+  },
+  MOE3016: {
+    severity: "error",
+    title: "adapted twice",
+    explain: "Two clauses put experts on the same layer.",
+  },
+  MOE3020: {
+    severity: "error",
+    title: "a weight that no gradient reaches",
+    explain: "Every trainable weight must reach the loss by a way along which gradients flow; this one does not and would keep its initial value.",
+  },
+  MOE3021: {
+    severity: "error",
+    title: "a statistic that counts padding",
+    explain: "A balance that sums over positions must leave out padding: it takes `mask`, or the spec says `unmasked`. Padding in the statistic changes the loss by an order of magnitude.",
+  },
+  MOE3022: {
+    severity: "warning",
+    title: "a balance without weight",
+    explain: "A balance whose weight is 0 has no effect; the authors' script ships like that, and trains an unconstrained mixture.",
+  },
 });

@@ -1,0 +1,286 @@
+import { fail } from "../diagnostics/index.ts";
+import type { Expression, Signature, WeightItem } from "../parser/ast.ts";
+import type { Initial } from "./emitter.ts";
+import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
+import { placeScope, type Applied, type Bank, type PlannedBalance, type SitePlace, type SitePlan } from "./plan.ts";
+import { Scope } from "./scope.ts";
+import { showConst, type AxisRef, type Entity, type Tensor } from "./values.ts";
+
+/** What an adapted linear works on. */
+export interface SiteInput {
+  /** The layer's input and its frozen output. */
+  readonly x: Tensor;
+  readonly y: Tensor;
+  /** The frozen weight [in, out], in whatever order it lies. */
+  readonly W: Tensor;
+  /** f32 [sample, position]: 1 at real tokens. */
+  readonly mask: Tensor;
+  /** i32 [sample]: index among `kinds`, or -1; absent where kinds are not known (generation). */
+  readonly kind?: Tensor;
+  readonly kinds: readonly string[];
+  /** Whether balance terms and the use of groups are wanted. */
+  readonly statistics: boolean;
+  /** Names of adapter tensors for a layer: prefix is the linear's path there. */
+  readonly filePrefix: (layer: number | undefined) => string;
+  /** How many sites the clause has, for a mean over them. */
+  readonly sites: number;
+}
+
+export interface SiteOutput {
+  readonly output: Tensor;
+  /** [sample, position, expert], where the site is routed. */
+  readonly gates?: Tensor;
+  /** The weighted sum of its balance terms, a scalar. */
+  readonly balance?: Tensor;
+  /** Each term before weighting, in the order of the text. */
+  readonly terms: readonly Tensor[];
+}
+
+/**
+ * Applies a plan to one linear: y + Σ always(x) + Σ_e gates_e · expert_e(x).
+ * Everything general: each expert for every token, gates multiplied, summed over the experts. What makes it cheap is
+ * the passes' work.
+ */
+export function applySite(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: SiteInput): SiteOutput {
+  const { ops } = elaborator;
+  let gates: Tensor | undefined;
+  let offered = new Map<string, Tensor>();
+  let expertAxis: AxisRef | undefined;
+  if (plan.router && plan.experts > 0) {
+    expertAxis = ops.axes.get("expert", plan.experts);
+    const axis = expertAxis;
+    const routed = ops.inside("router", () => router(elaborator, plan.router!, place, axis, input));
+    gates = routed.gates;
+    offered = routed.intermediates;
+  }
+  let output = input.y;
+  for (const bank of plan.banks) {
+    if (!bank.always && (!gates || !expertAxis)) continue;
+    output = ops.inside(bank.name, () =>
+      ops.at(bank.call.span, () => {
+        if (bank.always) return ops.arithmetic("add", output, expert(elaborator, bank, place, undefined, plan, input));
+        const whole = bank.start === 0 && bank.count === plan.experts;
+        const own = whole ? expertAxis! : ops.axes.get(bank.name === "experts" ? `expert_${bank.start}` : bank.name, bank.count);
+        const share = whole ? gates! : ops.slice(gates!, expertAxis!, bank.start, own);
+        const value = expert(elaborator, bank, place, own, plan, input);
+        return ops.arithmetic("add", output, ops.reduce("sum", ops.arithmetic("mul", share, value), [own]));
+      }),
+    );
+  }
+  if (output !== input.y) output = ops.transpose(output, input.y.axes);
+  const terms: Tensor[] = [];
+  let balance: Tensor | undefined;
+  if (input.statistics && gates && expertAxis) {
+    for (const planned of plan.balances) {
+      const axis = expertAxis;
+      const g = gates;
+      const term = ops.inside("balance", () => ops.at(planned.clause.span, () => balanceTerm(elaborator, planned, plan, place, axis, g, offered, input)));
+      terms.push(term);
+      const factor = planned.weight / (planned.reduction === "mean" ? input.sites : 1);
+      const weighted = ops.at(planned.clause.span, () => ops.arithmetic("mul", term, ops.scalar(factor)));
+      balance = balance ? ops.arithmetic("add", balance, weighted) : weighted;
+    }
+  }
+  return { output, terms, ...(gates ? { gates } : {}), ...(balance ? { balance } : {}) };
+}
+
+/** The definition's scope at a place: sides, arguments, and what more it may speak of. */
+function definitionScope(applied: Applied, place: SitePlace, expertAxis?: AxisRef): Scope {
+  const scope = placeScope(place);
+  for (const [name, value] of applied.parameters) scope.define(name, value);
+  if (expertAxis) {
+    scope.define("expert", { kind: "axis", axis: expertAxis });
+    scope.define("experts", { kind: "const", value: expertAxis.size as number });
+  }
+  return scope;
+}
+
+function signatureOf(applied: Applied): Signature {
+  const signature = applied.definition.signature;
+  if (!signature) throw new SyntaxUnit();
+  return signature;
+}
+
+/** Binds a signature's parameters to what is offered by name. */
+function bindOffers(elaborator: Elaborator, applied: Applied, signature: Signature, scope: Scope, offers: ReadonlyMap<string, Tensor>, who: string): void {
+  for (const p of signature.parameters) {
+    const value = offers.get(p.name.text);
+    if (!value) {
+      fail("MOE2015", `${who} is not given "${p.name.text}"`, { at: p.name.span, help: `it may ask for: ${[...offers.keys()].join(", ")}` });
+    }
+    if (p.kind === "tensor" && p.axes) {
+      const declared = elaborator.declared(p.axes, scope);
+      const missing = declared.filter((a) => !value.axes.includes(a));
+      if (missing.length) {
+        fail("MOE3001", `"${p.name.text}" is declared ${`[${p.axes.axes.map((a) => a.text).join(", ")}]`}, and what is given lacks ${missing.map((a) => scope.nameOf(a)).join(", ")}`, {
+          at: p.span,
+          secondary: [{ span: applied.call.span, text: "used here" }],
+        });
+      }
+    }
+    scope.define(p.name.text, value);
+  }
+}
+
+function evaluateSignature(elaborator: Elaborator, applied: Applied, signature: Signature, scope: Scope): Tensor {
+  const name = applied.definition.name.text;
+  const entity = elaborator.body(signature.body, scope, name, applied.call.span);
+  const result = elaborator.ops.at(signature.body.result.span, () => elaborator.tensor(entity, signature.body.result));
+  if (signature.result) elaborator.result(elaborator.declared(signature.result, scope), result, scope, signature.body.result, name);
+  return result;
+}
+
+function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: SiteInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
+  const scope = definitionScope(applied, place, expertAxis);
+  weights(elaborator, applied, scope, place, undefined, () => (layer) => [`${input.filePrefix(layer)}.router`]);
+  const signature = signatureOf(applied);
+  const body = new Scope(scope);
+  bindOffers(elaborator, applied, signature, body, new Map([["x", input.x], ["mask", input.mask]]), "a router");
+  const before = new Set(body.names.keys());
+  const gates = elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, applied, signature, body));
+  const intermediates = new Map<string, Tensor>();
+  for (const [name, entity] of body.names) if (!before.has(name) && entity.kind === "tensor") intermediates.set(name, entity);
+  return { gates, intermediates };
+}
+
+function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput): Tensor {
+  const scope = definitionScope(bank, place);
+  if (axis) scope.hidden.add(axis.name);
+  // Files keep experts apart, under the groups' names: how they are stacked is nobody's business there.
+  const names = (layer: number | undefined): string[] => {
+    const prefix = input.filePrefix(layer);
+    if (!axis) return [`${prefix}.${bank.name}`];
+    return Array.from({ length: bank.count }, (_, i) => {
+      const group = plan.groups.find((g) => bank.start + i >= g.start && bank.start + i < g.start + g.count)!;
+      return `${prefix}.${group.name}.${bank.start + i - group.start}`;
+    });
+  };
+  weights(elaborator, bank, scope, place, axis, () => names);
+  const signature = signatureOf(bank);
+  const body = new Scope(scope);
+  const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
+  bindOffers(elaborator, bank, signature, body, offers, "an expert");
+  return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body));
+}
+
+/** Declares a definition's weights, mapped over the expert axis where there is one. */
+function weights(
+  elaborator: Elaborator,
+  applied: Applied,
+  scope: Scope,
+  place: SitePlace,
+  expertAxis: AxisRef | undefined,
+  owners: () => (layer: number | undefined) => string[],
+): void {
+  const { ops } = elaborator;
+  for (const item of applied.definition.items) {
+    if (item.kind === "axis") elaborator.defineAxis(item.name, item.size, scope);
+    if (item.kind !== "weight") continue;
+    const declared = elaborator.declared(item.axes, scope);
+    // The side that contracts with the input comes first, then the expert, so that A of all experts is one matrix
+    // [in, expert·rank]; where the weight does not meet the input, the expert leads: B is [expert·rank, out].
+    const axes = !expertAxis ? declared : declared[0] === place.in ? [declared[0], expertAxis, ...declared.slice(1)] : [expertAxis, ...declared];
+    const own = owners();
+    const tensor: Tensor = {
+      kind: "tensor",
+      axes,
+      dtype: "f32",
+      handle: ops.emitter.weight(
+        {
+          path: [...ops.path, item.name.text],
+          axes,
+          trainable: true,
+          initial: initial(elaborator, item, declared, scope),
+          decay: declared.length > 1,
+          // Matrices lie in files as PyTorch's linear layers keep them: the output side first.
+          order: [...(expertAxis ? [expertAxis] : []), ...(declared.length === 2 ? [declared[1]!, declared[0]!] : declared)],
+          adapter: { names: (layer) => own(layer).map((o) => `${o}.${item.name.text}`), ...(expertAxis ? { along: expertAxis } : {}) },
+        },
+        ops.at(item.span, () => ops.origin()),
+      ),
+    };
+    scope.define(item.name.text, tensor);
+  }
+}
+
+/** Initial values that a definition may name. Arguments are positional or by name. */
+const initializers: Readonly<Record<string, { readonly parameters: readonly string[]; readonly make: (a: readonly (number | undefined)[], fanIn: number) => Initial | string }>> = {
+  zeros: { parameters: [], make: () => ({ kind: "zeros" }) },
+  ones: { parameters: [], make: () => ({ kind: "ones" }) },
+  constant: { parameters: ["value"], make: ([value]) => (value === undefined ? "value" : { kind: "constant", value }) },
+  normal: { parameters: ["std"], make: ([std]) => (std === undefined ? "std" : { kind: "normal", std }) },
+  uniform: { parameters: ["bound"], make: ([bound]) => (bound === undefined ? "bound" : { kind: "uniform", bound }) },
+  kaiming_uniform: { parameters: ["a"], make: ([a], fanIn) => ({ kind: "kaiming_uniform", a: a ?? 0, fanIn }) },
+};
+
+export const initializerNames = Object.keys(initializers);
+
+function initial(elaborator: Elaborator, item: WeightItem, axes: readonly AxisRef[], scope: Scope): Initial {
+  const e: Expression | undefined = item.initial;
+  if (!e) return fail("MOE2016", `the weight "${item.name.text}" needs an initial value`, { at: item.span, help: `for example = zeros(); there are: ${initializerNames.join(", ")}` });
+  if (e.kind === "missing") throw new SyntaxUnit();
+  if (e.kind !== "call" || !Object.hasOwn(initializers, e.callee.text)) {
+    return fail("MOE2016", "an initial value is one of the known distributions", { at: e.span, help: `there are: ${initializerNames.map((n) => `${n}()`).join(", ")}` });
+  }
+  const row = initializers[e.callee.text]!;
+  const parameters = row.parameters.map((text) => ({ name: { text, span: e.callee.span } }));
+  const bound = elaborator.bind(e.callee.text, parameters, e.args, e.span);
+  const values = parameters.map((p) => {
+    const arg = bound.get(p);
+    if (!arg) return undefined;
+    const value = elaborator.evaluateConst(arg.value, scope, "an initial value is known at compile time").value;
+    if (typeof value !== "number") return fail("MOE2005", `a number is needed here, this is ${showConst(value)}`, { at: arg.span });
+    return value;
+  });
+  const sizes = axes.slice(0, -1).map((a) => a.size);
+  const fanIn = sizes.reduce<number>((n, s) => n * (typeof s === "number" ? s : 1), 1);
+  const made = row.make(values, fanIn);
+  if (typeof made === "string") return fail("MOE2003", `${e.callee.text} needs ${made}`, { at: e.span });
+  return made;
+}
+
+function balanceTerm(
+  elaborator: Elaborator,
+  planned: PlannedBalance,
+  plan: SitePlan,
+  place: SitePlace,
+  expertAxis: AxisRef,
+  gates: Tensor,
+  intermediates: ReadonlyMap<string, Tensor>,
+  input: SiteInput,
+): Tensor {
+  const { ops } = elaborator;
+  const scope = definitionScope(planned, place, expertAxis);
+  const sample = ops.axes.get("sample", "sample");
+  const position = ops.axes.get("position", "position");
+  scope.define("sample", { kind: "axis", axis: sample });
+  scope.define("position", { kind: "axis", axis: position });
+  const mask = planned.unmasked ? ops.expand(ops.scalar(1), [sample, position]) : input.mask;
+  const offers = new Map<string, Tensor>([["gates", gates], ["mask", mask], ...intermediates]);
+  const signature = signatureOf(planned);
+  if (signature.parameters.some((p) => p.name.text === "matched") && input.kind) offers.set("matched", matched(elaborator, planned, plan, expertAxis, input.kind, input.kinds));
+  const body = new Scope(scope);
+  bindOffers(elaborator, planned, signature, body, offers, "a balance");
+  const term = ops.at(signature.span, () => evaluateSignature(elaborator, planned, signature, body));
+  if (term.axes.length) {
+    fail("MOE3002", `${planned.definition.name.text} is one number for the batch, and computes [${term.axes.map((a) => a.name).join(", ")}]`, { at: signature.body.result.span });
+  }
+  return term;
+}
+
+/** bool [sample, expert]: whether the sample's kind maps to the expert's group. No row of the table for kind -1. */
+function matched(elaborator: Elaborator, planned: PlannedBalance, plan: SitePlan, expertAxis: AxisRef, kind: Tensor, kinds: readonly string[]): Tensor {
+  const { ops } = elaborator;
+  const kindAxis = ops.axes.get("kind", kinds.length);
+  const values = kinds.flatMap((k) =>
+    Array.from({ length: plan.experts }, (_, e) => {
+      const group = plan.groups.find((g) => e >= g.start && e < g.start + g.count)!;
+      return planned.map.get(k)?.includes(group.name) ? 1 : 0;
+    }),
+  );
+  const index = ops.emit("index", [], { axis: kindAxis, dtype: "i32" }, [kindAxis], "i32");
+  const is = ops.cast(ops.compare("eq", kind, index), "f32");
+  return ops.compare("gt", ops.dot(is, ops.table(values, [kindAxis, expertAxis]), [kindAxis]), ops.scalar(0.5));
+}
+
+export type { Entity };

@@ -1,0 +1,343 @@
+import { fail } from "../diagnostics/index.ts";
+import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
+import { applySite } from "./adapt.ts";
+import type { LayerRun } from "./emitter.ts";
+import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
+import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
+import { planKey, type SitePlan } from "./plan.ts";
+import { Scope } from "./scope.ts";
+import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
+
+/** An adapter, decided for every site of a model. Keys are the nodes' paths joined by dots. */
+export interface AdapterPlan {
+  readonly sites: ReadonlyMap<string, SitePlan>;
+  /** Weights and linears of the base that are trained themselves. */
+  readonly unfrozen: ReadonlySet<string>;
+  readonly kinds: readonly string[];
+  /** Names of all groups, in the order of their first listing, with the number of sites that have each. */
+  readonly groups: readonly { readonly name: string; readonly experts: number; readonly sites: number }[];
+  /** How many sites each `at` clause has. */
+  readonly siteCount: (plan: SitePlan) => number;
+}
+
+export interface ForwardInput {
+  /** i32 [sample, position] */
+  readonly tokens: Tensor;
+  /** f32 [sample, position] */
+  readonly mask: Tensor;
+  /** i32 [sample] */
+  readonly kind: Tensor;
+}
+
+/** Sums over sites while layers are elaborated. */
+interface Totals {
+  balance?: Tensor;
+  usage?: Tensor;
+}
+
+export interface Forward {
+  /** [sample, position, vocab] in some order. */
+  readonly logits: Tensor;
+  readonly vocab: AxisRef;
+  /** Scalar: the weighted sum of all balance terms; absent where there is none. */
+  readonly balance?: Tensor;
+  /** [sample, groups]: shares averaged over sites; absent where nothing is routed. */
+  readonly usage?: Tensor;
+}
+
+/** Elaborates a model with an adapter on it. */
+export class Assembly {
+  readonly #elaborator: Elaborator;
+  readonly #model: ModelInstance;
+  readonly #adapter: AdapterPlan;
+  readonly #statistics: boolean;
+  readonly #nodes: ReadonlyMap<string, ModelNode>;
+  readonly #sample: AxisRef;
+  readonly #position: AxisRef;
+  #input!: ForwardInput;
+  #totals: Totals = {};
+  /** The run of layers being elaborated. */
+  #run: LayerRun | undefined;
+
+  constructor(elaborator: Elaborator, model: ModelInstance, adapter: AdapterPlan, options: { readonly statistics: boolean }) {
+    this.#elaborator = elaborator;
+    this.#model = model;
+    this.#adapter = adapter;
+    this.#statistics = options.statistics;
+    this.#nodes = new Map(model.nodes.map((n) => [n.path.join("."), n]));
+    this.#sample = elaborator.ops.axes.get("sample", "sample");
+    this.#position = elaborator.ops.axes.get("position", "position");
+  }
+
+  forward(input: ForwardInput): Forward {
+    const { definition } = this.#model;
+    const signature = definition.signature;
+    if (!signature) throw new SyntaxUnit();
+    this.#input = input;
+    const scope = new Scope(this.#model.scope);
+    scope.visible.delete(this.#sample);
+    this.#items(definition.items, scope);
+    const offers = new Map([["tokens", input.tokens], ["mask", input.mask]]);
+    const body = new Scope(scope);
+    for (const p of signature.parameters) {
+      const value = offers.get(p.name.text);
+      if (!value) fail("MOE2015", `a model is not given "${p.name.text}"`, { at: p.name.span, help: `it may ask for: ${[...offers.keys()].join(", ")}` });
+      body.define(p.name.text, value);
+    }
+    const logits = this.#signature(signature, body, definition.name.text);
+    const rest = logits.axes.filter((a) => a !== this.#sample && a !== this.#position);
+    if (rest.length !== 1 || logits.axes.length !== 3) {
+      fail("MOE3002", `a language model's result is [position, vocabulary], this is ${showAxes(scope.seen(logits.axes))}`, { at: signature.body.result.span });
+    }
+    return {
+      logits,
+      vocab: rest[0]!,
+      ...(this.#totals.balance ? { balance: this.#totals.balance } : {}),
+      ...(this.#totals.usage ? { usage: this.#meanUsage(this.#totals.usage) } : {}),
+    };
+  }
+
+  /** One block of a model on its own, for verification against other implementations. */
+  block(item: BlockItem, scope: Scope, x: Tensor, input: ForwardInput): { readonly output: Tensor; readonly balance?: Tensor } {
+    this.#input = input;
+    const output = this.#callBlock(item, scope, [{ value: x, expression: item.signature.body.result }], item.signature.body.result);
+    return { output, ...(this.#totals.balance ? { balance: this.#totals.balance } : {}) };
+  }
+
+  // ——— the model's parts ———
+
+  /** Declares weights, linears and blocks of a model or block in its scope. */
+  #items(items: readonly BodyItem[], scope: Scope): void {
+    for (const item of items) {
+      switch (item.kind) {
+        case "weight": {
+          const node = this.#node(item.name.text);
+          if (node) scope.define(item.name.text, this.#weight(item, node));
+          break;
+        }
+        case "linear": {
+          const node = this.#node(item.name.text);
+          if (node) scope.define(item.name.text, this.#linear(item, scope));
+          break;
+        }
+        case "block":
+          scope.define(item.name.text, this.#block(item, scope));
+          break;
+        case "axis":
+          if (!scope.lookup(item.name.text)) this.#elaborator.defineAxis(item.name, item.size, scope);
+          break;
+        case "require":
+          break;
+      }
+    }
+  }
+
+  /** The node of a part at the current path, in the first layer of the current run. */
+  #node(name: string, layer = this.#run?.layers[0]): ModelNode | undefined {
+    return this.#nodes.get(this.#pathOf(name, layer));
+  }
+
+  /** The path of a part of the current block in a given layer. */
+  #pathOf(name: string, layer: number | undefined, path = this.#elaborator.ops.path): string {
+    const whole = name === "" ? path : [...path, name];
+    if (layer === undefined || this.#model.stack === undefined) return whole.join(".");
+    return whole.flatMap((part, i) => (i === 0 && part === this.#model.stack ? [part, String(layer)] : [part])).join(".");
+  }
+
+  #request(node: ModelNode, tensor: number, axes: readonly AxisRef[], at: { readonly span: { readonly file: string; readonly start: number; readonly end: number } }, part: string): Tensor {
+    const { ops } = this.#elaborator;
+    const path = [...ops.path, part];
+    const name = node.path[node.path.length - 1]!;
+    const parent = part === name ? ops.path : ops.path.slice(0, -1);
+    const trainable = this.#adapter.unfrozen.has(node.path.join("."));
+    const order = node.tensors[tensor]!.axes;
+    const handle = ops.emitter.weight(
+      {
+        path,
+        axes,
+        trainable,
+        initial: { kind: "checkpoint" },
+        decay: axes.length > 1,
+        order,
+        tensor: (layer) => this.#nodes.get(this.#pathOf(name, layer, parent))!.tensors[tensor]!.name,
+      },
+      ops.at(at.span, () => ops.origin()),
+    );
+    return { kind: "tensor", axes, dtype: "f32", handle };
+  }
+
+  #weight(item: WeightItem, node: ModelNode): Tensor {
+    return this.#request(node, 0, node.axes, item, item.name.text);
+  }
+
+  #linear(item: LinearItem, scope: Scope): Callable {
+    const call = (args: readonly Given[], at: Expression): Tensor => {
+      if (args.length !== 1 || args[0]!.name) fail("MOE2003", `${item.name.text}(x) takes one tensor`, { at: at.span });
+      const x = this.#elaborator.tensor(args[0]!.value, args[0]!.expression);
+      return this.#elaborator.ops.inside(item.name.text, () => this.#applyLinear(item, scope, x, args[0]!.expression));
+    };
+    return { kind: "callable", name: item.name.text, call };
+  }
+
+  #applyLinear(item: LinearItem, scope: Scope, x: Tensor, at: Expression): Tensor {
+    const { ops } = this.#elaborator;
+    const node = this.#nodes.get(this.#pathOf("", this.#run?.layers[0]))!;
+    const [from, to] = node.axes as readonly [AxisRef, AxisRef];
+    this.#elaborator.hasAxes(x, [from], at, `${item.name.text}'s input`, scope);
+    if (x.axes.includes(to)) fail("MOE3004", `${item.name.text}'s input already has its output axis ${to.name}`, { at: at.span });
+    const W = this.#request(node, 0, node.tensors[0]!.axes, item, "weight");
+    let y = ops.at(item.span, () => ops.dot(x, W, [from]));
+    if (hasBias(item, scope, this.#elaborator)) {
+      const bias = this.#request(node, 1, node.tensors[1]!.axes, item, "bias");
+      y = ops.arithmetic("add", y, bias);
+    }
+    const plan = this.#adapter.sites.get(node.path.join("."));
+    if (!plan || (!plan.router && !plan.banks.length)) return y;
+    const place = { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+    const path = ops.path;
+    const site = ops.at(plan.at.span, () =>
+      applySite(this.#elaborator, plan, place, {
+        x,
+        y,
+        W,
+        mask: this.#input.mask,
+        kind: this.#input.kind,
+        kinds: this.#adapter.kinds,
+        statistics: this.#statistics,
+        filePrefix: (layer) => this.#pathOf("", layer, path),
+        sites: this.#adapter.siteCount(plan),
+      }),
+    );
+    if (site.balance) this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, site.balance) : site.balance;
+    if (this.#statistics && site.gates && this.#adapter.groups.length) {
+      const share = this.#usage(plan, site.gates);
+      this.#totals.usage = this.#totals.usage ? ops.arithmetic("add", this.#totals.usage, share) : share;
+    }
+    return site.output;
+  }
+
+  /** [sample, groups]: the gates' mass by group over the real tokens, as shares of the whole. */
+  #usage(plan: SitePlan, gates: Tensor): Tensor {
+    const { ops } = this.#elaborator;
+    const expert = ops.axes.get("expert", plan.experts);
+    const groups = this.#groupsAxis();
+    const table = Array.from({ length: plan.experts }, (_, e) =>
+      this.#adapter.groups.map((g) => (plan.groups.some((own) => own.name === g.name && e >= own.start && e < own.start + own.count) ? 1 : 0)),
+    ).flat();
+    let mass = gates;
+    if (gates.axes.includes(this.#position)) mass = ops.reduce("sum", ops.arithmetic("mul", gates, this.#input.mask), [this.#position]);
+    const share = ops.arithmetic("div", mass, ops.arithmetic("add", ops.reduce("sum", mass, [expert]), ops.scalar(1e-20)));
+    return ops.dot(share, ops.table(table, [expert, groups]), [expert]);
+  }
+
+  #groupsAxis(): AxisRef {
+    return this.#elaborator.ops.axes.get("groups", this.#adapter.groups.length);
+  }
+
+  #meanUsage(total: Tensor): Tensor {
+    const { ops } = this.#elaborator;
+    return ops.arithmetic("mul", total, ops.table(this.#adapter.groups.map((g) => 1 / Math.max(1, g.sites)), [this.#groupsAxis()]));
+  }
+
+  #block(item: BlockItem, scope: Scope): Callable {
+    const call = (args: readonly Given[], at: Expression): Tensor => {
+      const inside = () => (item.count ? this.#callStack(item, scope, args, at) : this.#callBlock(item, scope, args, at));
+      return this.#elaborator.ops.inside(item.name.text, inside);
+    };
+    return { kind: "callable", name: item.name.text, call };
+  }
+
+  #callBlock(item: BlockItem, outer: Scope, args: readonly Given[], at: Expression): Tensor {
+    const scope = new Scope(outer);
+    this.#items(item.items, scope);
+    const body = new Scope(scope);
+    this.#bind(item, body, args, at);
+    return this.#signature(item.signature, body, item.name.text);
+  }
+
+  #bind(item: BlockItem, scope: Scope, args: readonly Given[], at: Expression): void {
+    const parameters = item.signature.parameters;
+    if (args.length !== parameters.length) {
+      fail("MOE2003", `${item.name.text} takes ${parameters.length} argument${parameters.length === 1 ? "" : "s"}, this gives ${args.length}`, { at: at.span });
+    }
+    for (const [i, p] of parameters.entries()) {
+      const given = args[i]!;
+      if (p.kind === "tensor" && p.axes) {
+        this.#elaborator.hasAxes(given.value, this.#elaborator.declared(p.axes, scope), given.expression, `${item.name.text}'s ${p.name.text}`, scope);
+      }
+      scope.define(p.name.text, given.value);
+    }
+  }
+
+  #signature(signature: Signature, scope: Scope, what: string): Tensor {
+    const { ops } = this.#elaborator;
+    const entity = this.#elaborator.body(signature.body, scope, what, signature.span);
+    const result = ops.at(signature.body.result.span, () => this.#elaborator.tensor(entity, signature.body.result));
+    if (signature.result) this.#elaborator.result(this.#elaborator.declared(signature.result, scope), result, scope, signature.body.result, what);
+    return result;
+  }
+
+  /** Layers: the first argument goes through them all, the others are given to each. Alike neighbours are one run. */
+  #callStack(item: BlockItem, outer: Scope, args: readonly Given[], at: Expression): Tensor {
+    const { ops } = this.#elaborator;
+    const first = args[0];
+    if (!first || first.value.kind !== "tensor") return fail("MOE2003", `${item.name.text} takes the tensor that goes through its layers`, { at: at.span });
+    let carried: Tensor = first.value;
+    const runs = this.#runs(item);
+    for (const [r, layers] of runs.entries()) {
+      const run: LayerRun = { name: item.name.text, layers, ...(runs.length > 1 ? { suffix: layers.length > 1 ? `${layers[0]}-${layers[layers.length - 1]}` : String(layers[0]) } : {}) };
+      const outerTotals = this.#totals;
+      const axes = carried.axes;
+      let inner: Totals = {};
+      const results = ops.emitter.fold(
+        run,
+        [carried.handle],
+        ([handle]) => {
+          this.#run = run;
+          this.#totals = {};
+          const x: Entity = { kind: "tensor", axes, dtype: "f32", handle };
+          const out = this.#callBlock(item, outer, [{ value: x, expression: first.expression }, ...args.slice(1)], at);
+          const same = ops.transpose(out, axes);
+          inner = this.#totals;
+          this.#run = undefined;
+          return { carried: [same.handle], summed: [inner.balance, inner.usage].flatMap((t) => (t ? [t.handle] : [])) };
+        },
+        ops.at(item.span, () => ops.origin()),
+      );
+      void r;
+      this.#totals = outerTotals;
+      carried = { kind: "tensor", axes, dtype: "f32", handle: results.carried[0] };
+      const summed = [...results.summed];
+      for (const key of ["balance", "usage"] as const) {
+        const part = inner[key];
+        if (!part) continue;
+        const total: Tensor = { ...part, handle: summed.shift() };
+        this.#totals[key] = this.#totals[key] ? ops.arithmetic("add", this.#totals[key]!, total) : total;
+      }
+    }
+    return carried;
+  }
+
+  /** Layers in runs whose sites are planned alike. */
+  #runs(item: BlockItem): number[][] {
+    const runs: number[][] = [];
+    let last: string | undefined;
+    for (let layer = 0; layer < this.#model.layers; layer++) {
+      const prefix = `${item.name.text}.${layer}.`;
+      const key = JSON.stringify(
+        this.#model.nodes
+          .filter((n) => n.layer === layer && n.kind !== "block")
+          .map((n) => {
+            const path = n.path.join(".");
+            const plan = this.#adapter.sites.get(path);
+            return [path.slice(prefix.length), plan ? planKey(plan) : null, this.#adapter.unfrozen.has(path)];
+          })
+          .filter((row) => row[1] !== null || row[2] === true),
+      );
+      if (key === last) runs[runs.length - 1]!.push(layer);
+      else runs.push([layer]);
+      last = key;
+    }
+    return runs;
+  }
+}

@@ -1,0 +1,303 @@
+import { fail } from "../diagnostics/index.ts";
+import type { Argument, Call, Expression, Name } from "../parser/ast.ts";
+import { sizeAsConst, type Elaborator } from "./elaborate.ts";
+import type { Scope } from "./scope.ts";
+import { constant, isConst, type AxisRef, type Entity, type Tensor } from "./values.ts";
+
+/** What a builtin gets: its arguments by parameter name, not yet evaluated where they name axes. */
+interface BuiltinCall {
+  readonly elaborator: Elaborator;
+  readonly scope: Scope;
+  readonly call: Call;
+  readonly args: ReadonlyMap<string, Argument>;
+  /** Arguments that were evaluated already: evaluating twice would emit twice. */
+  readonly values: ReadonlyMap<string, Entity>;
+}
+
+interface Builtin {
+  /** Parameter names in order; a trailing `?` marks those that may be absent. */
+  readonly parameters: readonly string[];
+  readonly doc: string;
+  readonly run: (c: BuiltinCall) => Entity;
+  /** The value where every argument is known at compile time. */
+  readonly fold?: (...values: number[]) => number;
+}
+
+const arg = (c: BuiltinCall, name: string): Argument => c.args.get(name)!;
+
+function tensor(c: BuiltinCall, name: string): Tensor {
+  const a = arg(c, name);
+  return c.elaborator.tensor(c.values.get(name) ?? c.elaborator.evaluate(a.value, c.scope), a.value);
+}
+
+function axis(c: BuiltinCall, name: string): AxisRef {
+  return c.elaborator.axis(arg(c, name).value, c.scope);
+}
+
+function axes(c: BuiltinCall, name: string): AxisRef[] {
+  return c.elaborator.axisList(arg(c, name).value, c.scope);
+}
+
+/** A compile-time number. */
+function number(c: BuiltinCall, name: string): number {
+  const a = arg(c, name);
+  const value = c.elaborator.evaluateConst(a.value, c.scope, `${c.call.callee.text}'s ${name} is known at compile time`).value;
+  if (typeof value !== "number") return fail("MOE2005", `${c.call.callee.text}'s ${name} is a number`, { at: a.value.span });
+  return value;
+}
+
+/** The operand must have the axis that the operation names. */
+function has(c: BuiltinCall, x: Tensor, over: readonly AxisRef[], at: Expression): void {
+  c.elaborator.hasAxes(x, over, at, `${c.call.callee.text}'s operand`, c.scope);
+}
+
+/** `over`, or every axis that the text sees where it is not said. */
+function reduced(c: BuiltinCall, x: Tensor): AxisRef[] {
+  const over = c.args.has("over") ? axes(c, "over") : c.scope.seen(x.axes);
+  has(c, x, over, arg(c, "x").value);
+  return over;
+}
+
+const unary = (op: string, fold: (x: number) => number, doc: string): Builtin => ({
+  parameters: ["x"],
+  doc,
+  fold,
+  run: (c) => c.elaborator.ops.unary(op, tensor(c, "x")),
+});
+
+const reduction = (op: "sum" | "mean" | "reduce_max", doc: string): Builtin => ({
+  parameters: ["x", "over?"],
+  doc,
+  run: (c) => {
+    const x = tensor(c, "x");
+    return c.elaborator.ops.reduce(op, x, reduced(c, x));
+  },
+});
+
+const along = (op: string, doc: string): Builtin => ({
+  parameters: ["x", "over"],
+  doc,
+  run: (c) => {
+    const x = c.elaborator.ops.cast(tensor(c, "x"), "f32");
+    const over = axis(c, "over");
+    has(c, x, [over], arg(c, "x").value);
+    return c.elaborator.ops.emit(op, [x], { axis: over.name }, x.axes);
+  },
+});
+
+const extreme = (op: "min" | "max", doc: string): Builtin => ({
+  parameters: ["a", "b"],
+  doc,
+  fold: op === "min" ? Math.min : Math.max,
+  run: (c) => c.elaborator.ops.arithmetic(op, tensor(c, "a"), tensor(c, "b")),
+});
+
+/** Everything that the language can do with tensors beside its operators. Names not here are `fn`s of the library. */
+export const builtins: Readonly<Record<string, Builtin>> = {
+  exp: unary("exp", Math.exp, "e to the x."),
+  log: unary("log", Math.log, "The natural logarithm."),
+  sqrt: unary("sqrt", Math.sqrt, "The square root."),
+  rsqrt: unary("rsqrt", (x) => 1 / Math.sqrt(x), "1 / sqrt(x)."),
+  abs: unary("abs", Math.abs, "The absolute value."),
+  sign: unary("sign", Math.sign, "-1, 0 or 1."),
+  sin: unary("sin", Math.sin, "The sine."),
+  cos: unary("cos", Math.cos, "The cosine."),
+  tanh: unary("tanh", Math.tanh, "The hyperbolic tangent."),
+  floor: unary("floor", Math.floor, "The greatest whole number that is not greater."),
+  sigmoid: unary("sigmoid", (x) => 1 / (1 + Math.exp(-x)), "1 / (1 + exp(-x))."),
+  relu: unary("relu", (x) => Math.max(0, x), "max(x, 0)."),
+  softplus: unary("softplus", (x) => Math.log1p(Math.exp(-Math.abs(x))) + Math.max(x, 0), "log(1 + exp(x))."),
+  min: extreme("min", "The smaller of two, element by element."),
+  max: extreme("max", "The greater of two, element by element."),
+
+  sum: reduction("sum", "The sum over axes; over every axis the text sees where none is named."),
+  mean: reduction("mean", "The mean over axes; over every axis the text sees where none is named."),
+  greatest: reduction("reduce_max", "The greatest value over axes."),
+  count: {
+    parameters: ["x", "over?"],
+    doc: "How many elements x has along axes; along every axis the text sees where none is named.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      return c.elaborator.ops.emit("extent", [], { axes: reduced(c, x) }, []);
+    },
+  },
+
+  softmax: along("softmax", "exp(x) over its sum along an axis."),
+  log_softmax: along("log_softmax", "The logarithm of softmax, without overflow."),
+  cumsum: {
+    parameters: ["x", "over"],
+    doc: "The running sum along an axis, each element included.",
+    run: (c) => {
+      const x = c.elaborator.ops.cast(tensor(c, "x"), "f32");
+      const over = axis(c, "over");
+      has(c, x, [over], arg(c, "x").value);
+      return c.elaborator.ops.emit("cumsum", [x], { axis: over.name, exclusive: false, reverse: false }, x.axes);
+    },
+  },
+  is_top: {
+    parameters: ["x", "k", "over"],
+    doc: "True for the k greatest along an axis; ties go to the lower index.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const over = axis(c, "over");
+      const k = number(c, "k");
+      has(c, x, [over], arg(c, "x").value);
+      if (!Number.isSafeInteger(k) || k < 1 || (typeof over.size === "number" && k > over.size)) {
+        fail("MOE3006", `the ${k} greatest of ${over.size} along ${c.scope.nameOf(over)}: k is a whole number from 1 to ${over.size}`, { at: arg(c, "k").span });
+      }
+      return c.elaborator.ops.emit("is_top", [x], { axis: over.name, k }, x.axes, "bool");
+    },
+  },
+  reverse: {
+    parameters: ["x", "over"],
+    doc: "The elements along an axis in opposite order.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const over = axis(c, "over");
+      has(c, x, [over], arg(c, "x").value);
+      return c.elaborator.ops.emit("reverse", [x], { axis: over.name }, x.axes, x.dtype);
+    },
+  },
+
+  dot: {
+    parameters: ["a", "b", "over"],
+    doc: "The product of two tensors, summed over the named axes; other axes that both have stay.",
+    run: (c) => {
+      const a = tensor(c, "a");
+      const b = tensor(c, "b");
+      const over = axes(c, "over");
+      has(c, a, over, arg(c, "a").value);
+      has(c, b, over, arg(c, "b").value);
+      return c.elaborator.ops.dot(a, b, over);
+    },
+  },
+  where: {
+    parameters: ["condition", "a", "b"],
+    doc: "a where the condition holds, b elsewhere, element by element.",
+    run: (c) => c.elaborator.ops.select(tensor(c, "condition"), tensor(c, "a"), tensor(c, "b")),
+  },
+  stop: {
+    parameters: ["x"],
+    doc: "x, through which no gradient flows.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      return c.elaborator.ops.emit("stop", [x], {}, x.axes, x.dtype);
+    },
+  },
+  drop: {
+    parameters: ["x", "p"],
+    doc: "Dropout: zero with probability p, else x / (1 - p); x itself in evaluation. One mask for all that is mapped over what x lacks.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const p = number(c, "p");
+      if (!(p >= 0 && p < 1)) fail("MOE2004", `a dropout is at least 0 and less than 1, this is ${p}`, { at: arg(c, "p").span });
+      const { ops, training } = c.elaborator;
+      if (p === 0 || !training) return x;
+      const kept = ops.cast(ops.compare("ge", ops.uniform(x.axes), ops.scalar(p)), "f32");
+      return ops.arithmetic("mul", x, ops.arithmetic("mul", kept, ops.scalar(1 / (1 - p))));
+    },
+  },
+
+  index: {
+    parameters: ["axis"],
+    doc: "0, 1, 2 … along an axis.",
+    run: (c) => {
+      const along = axis(c, "axis");
+      return c.elaborator.ops.emit("index", [], { axis: along, dtype: "f32" }, [along]);
+    },
+  },
+  rename: {
+    parameters: ["x", "axis", "to"],
+    doc: "x with another name for an axis of the same size.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const from = axis(c, "axis");
+      const to = axis(c, "to");
+      has(c, x, [from], arg(c, "x").value);
+      if (from.size !== to.size) fail("MOE3005", `an axis keeps its size when renamed: ${c.scope.nameOf(from)} has ${from.size}, ${c.scope.nameOf(to)} has ${to.size}`, { at: arg(c, "to").span });
+      return c.elaborator.ops.rename(x, from, to);
+    },
+  },
+  split: {
+    parameters: ["x", "axis", "into"],
+    doc: "One axis as several, the last running fastest; their sizes multiply to its size.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const whole = axis(c, "axis");
+      const parts = axes(c, "into");
+      has(c, x, [whole], arg(c, "x").value);
+      sameSize(c, whole, parts, arg(c, "into"));
+      return c.elaborator.ops.reshape(x, x.axes.flatMap((a) => (a === whole ? parts : [a])));
+    },
+  },
+  merge: {
+    parameters: ["x", "axes", "into"],
+    doc: "Several axes as one, the last running fastest.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const parts = axes(c, "axes");
+      const whole = axis(c, "into");
+      has(c, x, parts, arg(c, "x").value);
+      sameSize(c, whole, parts, arg(c, "into"));
+      const rest = x.axes.filter((a) => !parts.includes(a));
+      const ordered = c.elaborator.ops.transpose(x, [...rest, ...parts]);
+      return c.elaborator.ops.reshape(ordered, [...rest, whole]);
+    },
+  },
+  gather: {
+    parameters: ["table", "rows", "over"],
+    doc: "Rows of a table: the table's named axis gives way to the axes of the whole-number tensor of rows.",
+    run: (c) => {
+      const table = tensor(c, "table");
+      const rows = tensor(c, "rows");
+      const over = axis(c, "over");
+      has(c, table, [over], arg(c, "table").value);
+      if (rows.dtype !== "i32") fail("MOE2005", "rows are whole numbers from the data", { at: arg(c, "rows").span });
+      return c.elaborator.ops.emit("gather", [table, rows], { axis: over.name }, [...rows.axes, ...table.axes.filter((a) => a !== over)]);
+    },
+  },
+  one_hot: {
+    parameters: ["x", "over"],
+    doc: "1 at the place that a whole number names along an axis, else 0.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const over = axis(c, "over");
+      if (x.dtype !== "i32") fail("MOE2005", "one_hot takes whole numbers from the data", { at: arg(c, "x").span });
+      return c.elaborator.ops.emit("one_hot", [x], { axis: over }, [...x.axes, over]);
+    },
+  },
+};
+
+/** Names of the functions that compile-time values may be given to. */
+export const constFunctions: readonly string[] = Object.keys(builtins).filter((name) => builtins[name]!.fold);
+
+function sameSize(c: BuiltinCall, whole: AxisRef, parts: readonly AxisRef[], at: Argument): void {
+  const product = parts.reduce<number | undefined>((n, a) => (n !== undefined && typeof a.size === "number" ? n * a.size : undefined), 1);
+  const name = (a: AxisRef) => `${c.scope.nameOf(a)}: ${a.size}`;
+  if (product === undefined || product !== whole.size) {
+    fail("MOE3005", `the sizes do not multiply: ${name(whole)} against [${parts.map(name).join(", ")}]${product === undefined ? "" : ` = ${product}`}`, { at: at.span });
+  }
+}
+
+/** Calls a builtin: at compile time where all is known then, else as operations on tensors. */
+export function callBuiltin(elaborator: Elaborator, name: string, call: Call, scope: Scope): Entity {
+  const builtin = builtins[name]!;
+  const parameters = builtin.parameters.map((p) => ({ name: { text: p.replace("?", ""), span: call.callee.span } satisfies Name, optional: p.endsWith("?") }));
+  const bound = elaborator.bind(name, parameters, call.args, call.span);
+  for (const p of parameters) {
+    if (!p.optional && !bound.has(p)) {
+      fail("MOE2003", `${name} needs "${p.name.text}"`, { at: call.span, help: `${name}(${builtin.parameters.join(", ")}): ${builtin.doc}` });
+    }
+  }
+  const values = builtin.fold ? parameters.map((p) => sizeAsConst(elaborator.evaluate(bound.get(p)!.value, scope))) : [];
+  if (builtin.fold) {
+    if (values.every(isConst)) {
+      const numbers = values.map((v, i) =>
+        typeof v.value === "number" ? v.value : fail("MOE2005", `${name} takes numbers`, { at: bound.get(parameters[i]!)!.span }),
+      );
+      return constant(builtin.fold(...numbers));
+    }
+  }
+  const args = new Map([...bound].map(([p, a]) => [p.name.text, a]));
+  return builtin.run({ elaborator, scope, call, args, values: new Map(values.map((v, i) => [parameters[i]!.name.text, v])) });
+}

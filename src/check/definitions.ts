@@ -1,0 +1,81 @@
+import { diagnostic, type Diagnostic } from "../diagnostics/index.ts";
+import type {
+  AdapterDeclaration,
+  BaseDeclaration,
+  ConstDeclaration,
+  Declaration,
+  FunctionDefinition,
+  MapDefinition,
+  ModelDefinition,
+  ParamDeclaration,
+  SourceFile,
+  TrainDeclaration,
+} from "../parser/ast.ts";
+import { builtins } from "./builtins.ts";
+
+/** Everything declared by the library and a spec, by name. */
+export interface Definitions {
+  readonly experts: ReadonlyMap<string, MapDefinition>;
+  readonly routers: ReadonlyMap<string, MapDefinition>;
+  readonly balances: ReadonlyMap<string, MapDefinition>;
+  readonly models: ReadonlyMap<string, ModelDefinition>;
+  readonly functions: ReadonlyMap<string, FunctionDefinition>;
+  readonly bases: ReadonlyMap<string, BaseDeclaration>;
+  readonly adapters: ReadonlyMap<string, AdapterDeclaration>;
+  readonly trains: readonly TrainDeclaration[];
+  /** `param` and `const`, in the order of the text. */
+  readonly constants: readonly (ParamDeclaration | ConstDeclaration)[];
+}
+
+const tables = { expert: "experts", router: "routers", balance: "balances", model: "models", fn: "functions", base: "bases", adapter: "adapters" } as const;
+
+/**
+ * Collects declarations. A file may define again what the library defines (its own `lora`), but nothing twice in one
+ * name space; a `fn` may not take the name of a builtin.
+ */
+export function collect(library: readonly SourceFile[], files: readonly SourceFile[], diagnostics: Diagnostic[]): Definitions {
+  const result = {
+    experts: new Map<string, MapDefinition>(),
+    routers: new Map<string, MapDefinition>(),
+    balances: new Map<string, MapDefinition>(),
+    models: new Map<string, ModelDefinition>(),
+    functions: new Map<string, FunctionDefinition>(),
+    bases: new Map<string, BaseDeclaration>(),
+    adapters: new Map<string, AdapterDeclaration>(),
+    trains: [] as TrainDeclaration[],
+    constants: [] as (ParamDeclaration | ConstDeclaration)[],
+  };
+  const own = new Map<string, Declaration>();
+  for (const [list, isLibrary] of [[library, true], [files, false]] as const) {
+    for (const file of list) {
+      for (const d of file.declarations) {
+        if (d.kind === "train") {
+          result.trains.push(d);
+          continue;
+        }
+        const constant = d.kind === "param" || d.kind === "const";
+        const space = constant ? "constant" : d.kind;
+        const name = d.name.text;
+        if (name === "") continue;
+        const before = own.get(`${space} ${name}`);
+        if (before && before.kind !== "train") {
+          diagnostics.push(
+            diagnostic("MOE2013", `${d.kind} "${name}" is already defined`, {
+              at: d.name.span,
+              secondary: [{ span: before.name.span, text: "first defined here" }],
+            }),
+          );
+          continue;
+        }
+        if (!isLibrary) own.set(`${space} ${name}`, d);
+        if (d.kind === "fn" && Object.hasOwn(builtins, name)) {
+          diagnostics.push(diagnostic("MOE2013", `"${name}" is built in`, { at: d.name.span, help: "give the function another name" }));
+          continue;
+        }
+        if (d.kind === "param" || d.kind === "const") result.constants.push(d);
+        else (result[tables[d.kind]] as Map<string, Declaration>).set(name, d);
+      }
+    }
+  }
+  return result;
+}

@@ -1,0 +1,74 @@
+import type { AxisRef, DType, Handle } from "./values.ts";
+
+/** Where an operation comes from in the text, and what it is part of (outermost first). */
+export interface EmitOrigin {
+  readonly file: string;
+  readonly start: number;
+  readonly end: number;
+  readonly line: number;
+  readonly path: readonly string[];
+}
+
+/** How a trainable weight starts, evaluated. `fanIn` is the product of all sizes but the last. */
+export type Initial =
+  | { readonly kind: "zeros" | "ones" | "checkpoint" }
+  | { readonly kind: "constant"; readonly value: number }
+  | { readonly kind: "normal"; readonly std: number }
+  | { readonly kind: "uniform"; readonly bound: number }
+  | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number };
+
+/** A weight that an elaborated definition needs, once for the current layer. */
+export interface WeightRequest {
+  /** Path below the layer: ["mlp", "gate_proj", "experts", "A"]; outside layers the whole path. */
+  readonly path: readonly string[];
+  /** In the order in which it should lie in memory. */
+  readonly axes: readonly AxisRef[];
+  readonly trainable: boolean;
+  readonly initial: Initial;
+  readonly decay: boolean;
+  /** The file's axis order. */
+  readonly order: readonly AxisRef[];
+  /** The checkpoint's tensor, for one layer (undefined outside layers). */
+  readonly tensor?: (layer: number | undefined) => string;
+  /** The adapter file's tensors, for one layer: one a slice along `along`. */
+  readonly adapter?: { readonly names: (layer: number | undefined) => readonly string[]; readonly along?: AxisRef };
+}
+
+/** A run of layers that are alike. */
+export interface LayerRun {
+  /** The block's name. */
+  readonly name: string;
+  readonly layers: readonly number[];
+  /** Distinguishes runs of one block; absent where one run holds all layers. */
+  readonly suffix?: string;
+}
+
+/**
+ * What elaboration writes to. The checker's emitter only hands out handles; the lowering's builds the graph. Op names
+ * and attributes are those of the graph's op table, and the result types given are what its inference must find.
+ * A handle of an outer function may be used inside a fold's body: the emitter passes it in.
+ */
+export interface Emitter {
+  op(op: string, operands: readonly Handle[], attributes: object, type: { readonly axes: readonly AxisRef[]; readonly dtype: DType }, origin: EmitOrigin): Handle;
+  weight(request: WeightRequest, origin: EmitOrigin): Handle;
+  /** A host number: the run's seed, the draw's number. */
+  number(name: string): Handle;
+  /** The layer's index, a host number, inside a fold's body; a zero outside. */
+  layer(): Handle;
+  /** Runs `body` for each layer of a run, threading `carried` through; returns the last carried and the sums. */
+  fold(
+    run: LayerRun,
+    carried: readonly Handle[],
+    body: (carried: readonly Handle[]) => { readonly carried: readonly Handle[]; readonly summed: readonly Handle[] },
+    origin: EmitOrigin,
+  ): { readonly carried: readonly Handle[]; readonly summed: readonly Handle[] };
+}
+
+/** Hands out handles and keeps nothing: what checking needs. */
+export const dryEmitter: Emitter = {
+  op: () => null,
+  weight: () => null,
+  number: () => null,
+  layer: () => null,
+  fold: (_run, carried, body) => body(carried),
+};

@@ -1,0 +1,464 @@
+import { diagnostic, DiagnosticError, didYouMean, fail, type Diagnostic } from "../diagnostics/index.ts";
+import type { TrainSettings } from "../formats/manifest.ts";
+import type { AdapterDeclaration, AtClause, BaseDeclaration, ModelDefinition, SourceFile } from "../parser/ast.ts";
+import { applySite } from "./adapt.ts";
+import { Assembly, type AdapterPlan, type ForwardInput } from "./assemble.ts";
+import { collect, type Definitions } from "./definitions.ts";
+import { Elaborator, help, SyntaxUnit } from "./elaborate.ts";
+import { dryEmitter, type Emitter } from "./emitter.ts";
+import { compareTensors, configSchema, instantiate, type ModelInstance, type ModelNode, type TensorHeader } from "./model.ts";
+import { resolvePath } from "./paths.ts";
+import { Planner, type SitePlan } from "./plan.ts";
+import { ReachEmitter, type WeightUse } from "./reach.ts";
+import { Scope } from "./scope.ts";
+import { LineIndex, TensorOps } from "./tensors.ts";
+import { defaultTrain, trainSettings } from "./train.ts";
+import { AxisTable, constant, type Entity, type Tensor } from "./values.ts";
+
+export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./assemble.ts";
+export { applySite, initializerNames, type SiteInput, type SiteOutput } from "./adapt.ts";
+export { builtins } from "./builtins.ts";
+export { Elaborator } from "./elaborate.ts";
+export { configSchema, type ModelInstance, type ModelNode } from "./model.ts";
+export { defaultTrain } from "./train.ts";
+export { Planner, type SitePlan, type Bank, type Group } from "./plan.ts";
+export { Scope } from "./scope.ts";
+export { LineIndex, TensorOps } from "./tensors.ts";
+export { AxisTable, type AxisRef, type Tensor, type Handle } from "./values.ts";
+export type { Emitter, EmitOrigin, Initial, LayerRun, WeightRequest } from "./emitter.ts";
+export type { Definitions } from "./definitions.ts";
+
+/** A checkpoint folder's headers, read before checking; no weight is read. */
+export interface CheckpointHeaders {
+  readonly config: unknown;
+  readonly configText: string;
+  readonly configFile: string;
+  readonly tensors: ReadonlyMap<string, TensorHeader>;
+}
+
+export interface CheckInput {
+  /** The library, parsed. */
+  readonly library: readonly SourceFile[];
+  /** The spec, then what it imports. */
+  readonly files: readonly SourceFile[];
+  /** Values for `param`s, as texts. */
+  readonly set: ReadonlyMap<string, string>;
+  /** Headers by the path that a `base` names; diagnostics where they could not be read. */
+  readonly checkpoints: ReadonlyMap<string, CheckpointHeaders | readonly Diagnostic[]>;
+  /** Validates a configuration (ajv). */
+  readonly validate: (schema: object, value: unknown, text: string, file: string) => readonly Diagnostic[];
+  /** Extra tensors in a checkpoint are errors. */
+  readonly strict?: boolean;
+}
+
+export interface CheckedBase {
+  readonly name: string;
+  readonly declaration: BaseDeclaration;
+  readonly path: string;
+  readonly model: ModelInstance;
+}
+
+/** An adapter with everything decided and proved: lowering it cannot fail for a reason of the user's. */
+export interface CheckedAdapter {
+  readonly name: string;
+  readonly declaration: AdapterDeclaration;
+  readonly base: CheckedBase;
+  readonly plan: AdapterPlan;
+  readonly train: TrainSettings;
+}
+
+export interface Checked {
+  readonly definitions: Definitions;
+  readonly adapters: readonly CheckedAdapter[];
+  readonly diagnostics: readonly Diagnostic[];
+  /** For further elaborations of the same program. */
+  readonly context: ElaborationContext;
+}
+
+/** What every elaboration of one program shares. */
+export interface ElaborationContext {
+  readonly axes: AxisTable;
+  readonly definitions: Definitions;
+  readonly constants: Scope;
+  readonly lines: (file: string) => LineIndex | undefined;
+}
+
+/** An elaborator that writes to `emitter`, with dropout acting or not. */
+export function elaborator(context: ElaborationContext, emitter: Emitter, training: boolean): Elaborator {
+  return new Elaborator(new TensorOps(emitter, context.lines, context.axes), context.definitions.functions, training);
+}
+
+/** Checks a spec: names, types, axes, the checkpoint, and that every weight learns. Never throws for a user's mistake. */
+export function check(input: CheckInput): Checked {
+  const reporter = new Reporter([...input.library, ...input.files].flatMap((f) => f.diagnostics));
+  const definitions = collect(input.library, input.files, reporter.list);
+  const lines = new Map<string, LineIndex>();
+  const texts = new Map([...input.library, ...input.files].map((f) => [f.path, f.text]));
+  const constants = new Scope();
+  const context: ElaborationContext = {
+    axes: new AxisTable(),
+    definitions,
+    constants,
+    lines: (file) => {
+      const text = texts.get(file);
+      if (text === undefined) return undefined;
+      let index = lines.get(file);
+      if (!index) lines.set(file, (index = new LineIndex(text)));
+      return index;
+    },
+  };
+  const dry = elaborator(context, dryEmitter, true);
+  evaluateConstants(input, definitions, dry, constants, reporter);
+
+  const bases = new Map<string, CheckedBase | undefined>();
+  for (const [name, declaration] of definitions.bases) {
+    reporter.guard(() => bases.set(name, checkBase(name, declaration, definitions, input, dry, reporter)));
+    if (!bases.has(name)) bases.set(name, undefined);
+  }
+  for (const declaration of definitions.trains) {
+    const { text, span } = declaration.adapter;
+    if (text !== "" && !definitions.adapters.has(text)) {
+      reporter.add(diagnostic("MOE2001", `no adapter is named "${text}"`, { at: span, ...help(didYouMean(text, definitions.adapters.keys())) }));
+    }
+  }
+  const used = new Set<object>();
+  const adapters: CheckedAdapter[] = [];
+  for (const [name, declaration] of definitions.adapters) {
+    reporter.guard(() => {
+      const adapter = checkAdapter(name, declaration, bases, context, dry, reporter, used);
+      if (adapter) adapters.push(adapter);
+    });
+  }
+  checkUnused(input, context, used, reporter);
+  return { definitions, adapters, diagnostics: reporter.list, context };
+}
+
+/** Collects diagnostics; a unit that throws one is left, the next is looked at. */
+class Reporter {
+  readonly list: Diagnostic[];
+  readonly #seen = new Set<string>();
+
+  constructor(list: readonly Diagnostic[]) {
+    this.list = [...list];
+  }
+
+  /** Adds a diagnostic unless the same was said of the same place (a definition used at many sites). */
+  add(d: Diagnostic): void {
+    const key = `${d.code} ${d.message} ${d.primary ? `${d.primary.span.file}:${d.primary.span.start}` : ""}`;
+    if (this.#seen.has(key)) return;
+    this.#seen.add(key);
+    this.list.push(d);
+  }
+
+  readonly guard = (body: () => void): void => {
+    try {
+      body();
+    } catch (e) {
+      if (e instanceof SyntaxUnit) return;
+      if (!(e instanceof DiagnosticError)) throw e;
+      for (const d of e.diagnostics) this.add(d);
+    }
+  };
+
+  get errors(): number {
+    return this.list.filter((d) => d.severity === "error").length;
+  }
+}
+
+function evaluateConstants(input: CheckInput, definitions: Definitions, dry: Elaborator, scope: Scope, reporter: Reporter): void {
+  const names = definitions.constants.filter((c) => c.kind === "param").map((c) => c.name.text);
+  for (const name of input.set.keys()) {
+    if (!names.includes(name)) {
+      reporter.add(diagnostic("MOE9002", `--set ${name}: the spec has no param "${name}"`, help(didYouMean(name, names) ?? (names.length ? `its params: ${names.join(", ")}` : "it has none: declare one, for example `param rank: int = 4`"))));
+    }
+  }
+  for (const c of definitions.constants) {
+    reporter.guard(() => {
+      if (c.kind === "const") {
+        scope.define(c.name.text, dry.evaluateConst(c.value, scope, "a const is known at compile time"));
+        return;
+      }
+      let value = dry.typed(c.type, c.default, scope, c.name.text);
+      const text = input.set.get(c.name.text);
+      if (text !== undefined) value = setValue(c.name.text, c.type.kind, text, c.type.kind === "choice" ? c.type.choices.map((x) => x.text) : undefined);
+      if (c.allowed && value.kind === "const") {
+        const allowed = dry.evaluateConst(c.allowed, scope, "allowed values are known at compile time").value;
+        const given = value.value;
+        if (Array.isArray(allowed) && !allowed.includes(given)) {
+          fail("MOE2004", `${c.name.text} is one of ${allowed.map(String).join(", ")}; ${text === undefined ? "its default" : "--set"} makes it ${String(given)}`, { at: c.span });
+        }
+      }
+      scope.define(c.name.text, value);
+    });
+  }
+}
+
+function setValue(name: string, type: string, text: string, choices: readonly string[] | undefined): Entity {
+  const bad = (what: string) => fail("MOE9002", `--set ${name}=${text}: ${name} is ${what}`);
+  switch (type) {
+    case "int":
+    case "float": {
+      const number = Number(text);
+      if (text.trim() === "" || !Number.isFinite(number) || (type === "int" && !Number.isSafeInteger(number))) bad(type === "int" ? "a whole number" : "a number");
+      return constant(number);
+    }
+    case "bool":
+      if (text !== "true" && text !== "false") bad("true or false");
+      return constant(text === "true");
+    case "choice":
+      if (!choices!.includes(text)) bad(`one of ${choices!.join(", ")}`);
+      return constant(text === "none" ? null : text, choices!);
+    default:
+      return constant(text);
+  }
+}
+
+/** The path a `base` declaration names; undefined where its argument is not one string. */
+export function basePath(declaration: BaseDeclaration): string | undefined {
+  const value = declaration.args[0]?.value;
+  return declaration.args.length === 1 && value?.kind === "string" ? value.value : undefined;
+}
+
+/** The model definition of a base. */
+function baseModel(declaration: BaseDeclaration, definitions: Definitions): ModelDefinition {
+  const model = definitions.models.get(declaration.model.text);
+  if (model) return model;
+  return fail("MOE2002", `no model is named "${declaration.model.text}"`, {
+    at: declaration.model.span,
+    help: didYouMean(declaration.model.text, definitions.models.keys()) ?? `there are: ${[...definitions.models.keys()].join(", ")}`,
+  });
+}
+
+function checkBase(name: string, declaration: BaseDeclaration, definitions: Definitions, input: CheckInput, dry: Elaborator, reporter: Reporter): CheckedBase | undefined {
+  const model = baseModel(declaration, definitions);
+  const path = basePath(declaration);
+  if (path === undefined) return fail("MOE2003", `${declaration.model.text}(…) takes the path of a checkpoint folder`, { at: declaration.span, help: `for example ${declaration.model.text}("models/tiny-llama")` });
+  const at = declaration.args[0]!.span;
+  const headers = input.checkpoints.get(path);
+  if (!headers) return undefined;
+  if (Array.isArray(headers)) {
+    for (const d of headers as readonly Diagnostic[]) reporter.add(d.primary ? d : { ...d, primary: { span: at } });
+    return undefined;
+  }
+  const files = headers as CheckpointHeaders;
+  const problems = input.validate(configSchema(model), files.config, files.configText, files.configFile);
+  for (const d of problems) reporter.add(d);
+  if (problems.some((d) => d.severity === "error")) return undefined;
+  const instance = instantiate(model, files.config as Record<string, unknown>, dry, at);
+  const wrong = compareTensors(instance, files.tensors, path, input.strict ?? false);
+  for (const d of wrong) reporter.add(d.primary ? d : { ...d, secondary: [...d.secondary, { span: at, text: "the checkpoint is named here" }] });
+  if (wrong.some((d) => d.severity === "error")) return undefined;
+  return { name, declaration, path, model: instance };
+}
+
+function checkAdapter(
+  name: string,
+  declaration: AdapterDeclaration,
+  bases: ReadonlyMap<string, CheckedBase | undefined>,
+  context: ElaborationContext,
+  dry: Elaborator,
+  reporter: Reporter,
+  used: Set<object>,
+): CheckedAdapter | undefined {
+  const before = reporter.errors;
+  const train = context.definitions.trains.find((t) => t.adapter.text === name);
+  const settings = train ? trainSettings(train, context.constants, dry, reporter.guard) : defaultTrain;
+  if (!bases.has(declaration.base.text)) {
+    fail("MOE2001", `no base is named "${declaration.base.text}"`, { at: declaration.base.span, ...help(didYouMean(declaration.base.text, bases.keys())) });
+  }
+  const base = bases.get(declaration.base.text);
+  if (!base) return undefined;
+  const plan = planAdapter(declaration, base.model, context, dry, reporter, used);
+  if (reporter.errors > before) return undefined;
+  const adapter = { name, declaration, base, plan, train: settings };
+  proveReach(adapter, context, reporter);
+  return reporter.errors > before ? undefined : adapter;
+}
+
+/** Resolves every `at` against the model and plans each site. */
+function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, context: ElaborationContext, dry: Elaborator, reporter: Reporter, used: Set<object>): AdapterPlan {
+  const planner = new Planner(context.definitions, dry, context.constants);
+  const sites = new Map<string, SitePlan>();
+  const unfrozen = new Set<string>();
+  const counts = new Map<AtClause, number>();
+  const owners = new Map<string, AtClause>();
+  const report = (d: Diagnostic) => reporter.add(d);
+  if (declaration.sites.length === 0) reporter.add(diagnostic("MOE2025", `the adapter "${declaration.name.text}" adapts nothing`, { at: declaration.name.span, help: "add a clause: at PATH { … }" }));
+  for (const at of declaration.sites) {
+    const found: Diagnostic[] = [];
+    const nodes = resolvePath(at.path, model.nodes, model.definition.name.text, found);
+    for (const d of found) reporter.add(d);
+    if (nodes.length === 0) continue;
+    if (at.clauses.some((c) => c.kind === "unfreeze")) for (const n of model.nodes) if (n.kind !== "block" && nodes.some((m) => isWithin(n, m))) unfrozen.add(n.path.join("."));
+    if (!at.clauses.some((c) => c.kind !== "unfreeze")) {
+      if (at.clauses.length === 0) planSyntaxOnly(at, report);
+      continue;
+    }
+    const linears = nodes.filter((n) => n.kind === "linear");
+    if (linears.length === 0) {
+      const inside = [...new Set(model.nodes.filter((n) => n.kind === "linear" && nodes.some((m) => isWithin(n, m))).map((n) => n.path[n.path.length - 1]!))];
+      reporter.add(
+        diagnostic("MOE3015", "experts stand on linear layers, and this path names none", {
+          at: at.path.span,
+          ...(inside.length ? { help: `linear layers inside: ${inside.join(", ")}; go on with .{${inside.join(", ")}}` } : {}),
+        }),
+      );
+      continue;
+    }
+    for (const node of linears) {
+      const path = node.path.join(".");
+      const owner = owners.get(path);
+      if (owner && owner !== at) {
+        reporter.add(diagnostic("MOE3016", `${path} is adapted twice`, { at: at.path.span, secondary: [{ span: owner.path.span, text: "already here" }], help: "put all its experts into one clause" }));
+        break;
+      }
+      owners.set(path, at);
+      const place = { in: node.axes[0]!, out: node.axes[1]!, layers: model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+      const plan = planner.plan(at, place, reporter.guard, report);
+      for (const a of [...plan.banks, ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
+      sites.set(path, plan);
+      counts.set(at, (counts.get(at) ?? 0) + 1);
+    }
+  }
+  return { sites, unfrozen, kinds: kindsOf(sites), groups: groupsOf(sites), siteCount: (plan) => counts.get(plan.at) ?? 1 };
+}
+
+function planSyntaxOnly(at: AtClause, report: (d: Diagnostic) => void): void {
+  report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: at.path.span, help: "add `experts`, `always` or `unfreeze`" }));
+}
+
+function isWithin(node: ModelNode, outer: ModelNode): boolean {
+  return outer.path.length <= node.path.length && outer.path.every((p, i) => node.path[i] === p);
+}
+
+function kindsOf(sites: ReadonlyMap<string, SitePlan>): string[] {
+  const kinds = new Set<string>();
+  for (const plan of sites.values()) for (const b of plan.balances) for (const kind of b.map.keys()) kinds.add(kind);
+  return [...kinds];
+}
+
+function groupsOf(sites: ReadonlyMap<string, SitePlan>): { name: string; experts: number; sites: number }[] {
+  const groups = new Map<string, { name: string; experts: number; sites: number }>();
+  for (const plan of sites.values()) {
+    for (const g of plan.groups) {
+      const known = groups.get(g.name);
+      if (known) known.sites++;
+      else groups.set(g.name, { name: g.name, experts: g.count, sites: 1 });
+    }
+  }
+  return [...groups.values()];
+}
+
+/** The tensors that a batch brings, as parameters of an elaboration. */
+export function batchTensors(ops: TensorOps, handle: (name: string, tensor: Omit<Tensor, "handle">) => unknown): ForwardInput {
+  const sample = ops.axes.get("sample", "sample");
+  const position = ops.axes.get("position", "position");
+  const make = (name: string, dtype: Tensor["dtype"], axes: Tensor["axes"]): Tensor => {
+    const tensor = { kind: "tensor" as const, dtype, axes };
+    return { ...tensor, handle: handle(name, tensor) };
+  };
+  return {
+    tokens: make("tokens", "i32", [sample, position]),
+    mask: make("mask", "f32", [sample, position]),
+    kind: make("kind", "i32", [sample]),
+  };
+}
+
+/** Elaborates once to type-check the whole, and proves that every trainable weight reaches the loss. */
+function proveReach(adapter: CheckedAdapter, context: ElaborationContext, reporter: Reporter): void {
+  const emitter = new ReachEmitter();
+  const e = elaborator(context, emitter, true);
+  const assembly = new Assembly(e, adapter.base.model, adapter.plan, { statistics: true });
+  const forward = assembly.forward(batchTensors(e.ops, () => new Set()));
+  const reached = new Set([...(forward.logits.handle as ReadonlySet<WeightUse>), ...((forward.balance?.handle as ReadonlySet<WeightUse> | undefined) ?? [])]);
+  for (const use of emitter.weights) {
+    if (reached.has(use)) continue;
+    const { file, start, end } = use.origin;
+    reporter.add(diagnostic("MOE3020", `the weight "${use.name}" does not reach the loss: it would never learn`, { at: { file, start, end }, help: "use it in the result, or remove it" }));
+  }
+  if (emitter.weights.length === 0) {
+    reporter.add(diagnostic("MOE2025", `the adapter "${adapter.name}" has nothing to train`, { at: adapter.declaration.name.span }));
+  }
+  for (const plan of adapter.plan.sites.values()) {
+    for (const b of plan.balances) {
+      if (b.weight === 0) reporter.add(diagnostic("MOE3022", "a balance with weight 0 has no effect", { at: b.clause.span, help: "remove it, or give it a weight" }));
+    }
+  }
+}
+
+/**
+ * Definitions in the spec that no adapter uses are elaborated at a made-up place, so that a mistake in them is not
+ * found by the next person. What only a choice of sizes could decide (`require`) is left out.
+ */
+function checkUnused(input: CheckInput, context: ElaborationContext, used: ReadonlySet<object>, reporter: Reporter): void {
+  const sides = { in: context.axes.get("in", 64), out: context.axes.get("out", 96), layer: 0, layers: 2 };
+  for (const file of input.files) {
+    for (const d of file.declarations) {
+      if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance") || used.has(d) || !d.signature) continue;
+      reporter.guard(() => {
+        const e = elaborator(context, dryEmitter, true);
+        const scope = new Scope();
+        scope.define("in", { kind: "axis", axis: sides.in });
+        scope.define("out", { kind: "axis", axis: sides.out });
+        const parameters = new Map<string, Entity>();
+        for (const p of d.parameters) {
+          const value = p.default ? e.typed(p.type, p.default, scope, p.name.text) : sampleValue(p.type);
+          if (!value) return;
+          scope.define(p.name.text, value);
+          parameters.set(p.name.text, value);
+        }
+        const call = { kind: "call" as const, callee: d.name, args: [], span: d.name.span };
+        const applied = { definition: d, call, parameters };
+        const make = (axes: Tensor["axes"], dtype: Tensor["dtype"] = "f32"): Tensor => ({ kind: "tensor", axes, dtype, handle: null });
+        const sample = context.axes.get("sample", "sample");
+        const position = context.axes.get("position", "position");
+        const group = { name: "group", start: 0, count: 4, kind: d.name.text, span: d.name.span };
+        const clause = { kind: "balance" as const, span: d.name.span, value: call, map: [] };
+        const at = { kind: "at" as const, span: d.span, path: { span: d.name.span, segments: [] }, clauses: [] };
+        const softmax = context.definitions.routers.get("softmax");
+        if (d.kind === "balance" && !softmax) return;
+        const router = d.kind === "router" ? applied : softmax ? { definition: softmax, call, parameters: new Map<string, Entity>([["temperature", constant(1)]]) } : undefined;
+        const kinds = new Map([["kind", ["group"]]]);
+        applySite(
+          e,
+          {
+            at,
+            banks: d.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 4, start: 0 }] : [],
+            groups: [group],
+            experts: 4,
+            balances: d.kind === "balance" ? [{ ...applied, clause, weight: 1, reduction: "sum", unmasked: false, map: kinds }] : [],
+            unfreeze: false,
+            ...(router ? { router } : {}),
+          },
+          sides,
+          {
+            x: make([sample, position, sides.in]),
+            y: make([sample, position, sides.out]),
+            W: make([sides.in, sides.out]),
+            mask: make([sample, position]),
+            kind: make([sample], "i32"),
+            kinds: ["kind"],
+            statistics: true,
+            filePrefix: () => "site",
+            sites: 1,
+          },
+        );
+      });
+    }
+  }
+}
+
+function sampleValue(type: { readonly kind: string; readonly choices?: readonly { readonly text: string }[] }): Entity | undefined {
+  switch (type.kind) {
+    case "int":
+      return constant(2);
+    case "float":
+      return constant(0.5);
+    case "bool":
+      return constant(true);
+    case "choice":
+      return constant(type.choices![0]!.text, type.choices!.map((c) => c.text));
+    default:
+      return undefined;
+  }
+}

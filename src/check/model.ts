@@ -1,0 +1,226 @@
+import { diagnostic, fail, nearest, type Diagnostic } from "../diagnostics/index.ts";
+import type { BlockItem, BodyItem, ConfigField, LinearItem, ModelDefinition, ParameterType, WeightItem } from "../parser/ast.ts";
+import type { Elaborator } from "./elaborate.ts";
+import { Scope } from "./scope.ts";
+import { constant, type AxisRef, type ConstValue } from "./values.ts";
+
+/** The place of a weight, a linear or a block in a model, once per layer: what paths name. */
+export interface ModelNode {
+  /** ["layers", "0", "mlp", "gate_proj"] */
+  readonly path: readonly string[];
+  readonly kind: "weight" | "linear" | "block";
+  /** The layer it lies in, if it lies in one. */
+  readonly layer?: number;
+  /** A linear's axes, a weight's axes; empty for blocks. */
+  readonly axes: readonly AxisRef[];
+  /** The checkpoint's tensors: the weight (and the bias of a linear that has one). */
+  readonly tensors: readonly ModelTensor[];
+}
+
+export interface ModelTensor {
+  readonly name: string;
+  /** In the file's order. */
+  readonly axes: readonly AxisRef[];
+}
+
+/** A model definition with a configuration: its axes have sizes, its parts have paths. */
+export interface ModelInstance {
+  readonly definition: ModelDefinition;
+  readonly config: { readonly [name: string]: ConstValue };
+  /** Axes, items and the configuration: the scope that bodies are elaborated in. */
+  readonly scope: Scope;
+  readonly nodes: readonly ModelNode[];
+  readonly layers: number;
+  /** The name of the repeated block, if the model has one. */
+  readonly stack?: string;
+}
+
+/** The JSON Schema that a configuration must satisfy for a model definition. Unknown fields are Hugging Face's business. */
+export function configSchema(definition: ModelDefinition): object {
+  return recordSchema(definition.fields);
+}
+
+function recordSchema(fields: readonly ConfigField[]): object {
+  return {
+    type: "object",
+    properties: Object.fromEntries(fields.map((f) => [f.name.text, typeSchema(f.type, f.default !== undefined)])),
+    required: fields.filter((f) => !f.default && f.type.kind !== "record").map((f) => f.name.text),
+  };
+}
+
+/** Hugging Face writes null where a default applies, so an optional field may be null. */
+function typeSchema(type: ParameterType, optional: boolean): object {
+  const or = (name: string) => (optional ? { type: [name, "null"] } : { type: name });
+  switch (type.kind) {
+    case "int":
+      return { ...or("integer"), minimum: 0, maximum: 2 ** 31 - 1 };
+    case "float":
+      return or("number");
+    case "bool":
+      return or("boolean");
+    case "string":
+      return or("string");
+    case "choice": {
+      const values: (string | null)[] = type.choices.map((c) => (c.text === "none" ? null : c.text));
+      return { enum: optional && !values.includes(null) ? [...values, null] : values };
+    }
+    case "record":
+      return { ...recordSchema(type.fields), type: ["object", "null"] };
+    default:
+      return {};
+  }
+}
+
+/** Fills in defaults. The raw configuration has passed `configSchema`. */
+function fillConfig(definition: ModelDefinition, raw: { readonly [name: string]: unknown }, elaborator: Elaborator): { [name: string]: ConstValue } {
+  const config: { [name: string]: ConstValue } = {};
+  const scope = new Scope();
+  scope.define(definition.config.text, constant(config));
+  const fill = (fields: readonly ConfigField[], from: { readonly [name: string]: unknown }, into: { [name: string]: ConstValue }) => {
+    for (const f of fields) {
+      const given = Object.hasOwn(from, f.name.text) ? from[f.name.text] : undefined;
+      if (f.type.kind === "record") {
+        const inner: { [name: string]: ConstValue } = {};
+        into[f.name.text] = inner;
+        fill(f.type.fields, isRecord(given) ? given : {}, inner);
+      } else if (given !== undefined && given !== null) into[f.name.text] = given as ConstValue;
+      else if (f.default) {
+        const value = elaborator.typed(f.type, f.default, scope, f.name.text);
+        into[f.name.text] = value.kind === "const" ? (value.value === "none" ? null : value.value) : null;
+      } else into[f.name.text] = null;
+    }
+  };
+  fill(definition.fields, raw, config);
+  return config;
+}
+
+function isRecord(value: unknown): value is { readonly [name: string]: unknown } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Gives a model definition a configuration. Throws DiagnosticError where its own `require`s do not hold. */
+export function instantiate(definition: ModelDefinition, raw: { readonly [name: string]: unknown }, elaborator: Elaborator, at = definition.name.span): ModelInstance {
+  const config = fillConfig(definition, raw, elaborator);
+  const scope = new Scope();
+  scope.define(definition.config.text, constant(config));
+  // What every model and adapter speaks of.
+  for (const symbol of ["sample", "position"]) scope.define(symbol, { kind: "axis", axis: elaborator.ops.axes.get(symbol, symbol) });
+  const nodes: ModelNode[] = [];
+  let layers = 0;
+  let stack: string | undefined;
+
+  const visit = (items: readonly BodyItem[], inner: Scope, path: readonly string[], prefix: readonly string[], layer: number | undefined): void => {
+    for (const item of items) {
+      switch (item.kind) {
+        case "axis":
+          if (!inner.names.has(item.name.text)) elaborator.defineAxis(item.name, item.size, inner);
+          break;
+        case "require":
+          if (layer === undefined || layer === 0) elaborator.require(item, inner, definition.name.text, at);
+          break;
+        case "weight":
+        case "linear": {
+          if (!present(item, inner, elaborator)) break;
+          nodes.push(leaf(item, inner, path, prefix, layer, elaborator));
+          break;
+        }
+        case "block": {
+          const from = item.from?.value;
+          const below = [...path, item.name.text];
+          const named = from === undefined ? [...prefix, item.name.text] : [from];
+          if (!item.count) {
+            nodes.push({ path: below, kind: "block", axes: [], tensors: [], ...(layer === undefined ? {} : { layer }) });
+            visit(item.items, new Scope(inner), below, named, layer);
+            break;
+          }
+          const count = elaborator.evaluateConst(item.count, inner, "the number of layers is known at compile time").value;
+          if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1 || count > 10_000) {
+            fail("MOE3005", `a stack has from 1 to 10,000 layers, this is ${String(count)}`, { at: item.count.span });
+          }
+          if (layer !== undefined || stack !== undefined) fail("MOE2014", "a model has one stack of layers", { at: item.name.span });
+          layers = count;
+          stack = item.name.text;
+          for (let i = 0; i < count; i++) {
+            nodes.push({ path: [...below, String(i)], kind: "block", layer: i, axes: [], tensors: [] });
+            visit(item.items, new Scope(inner), [...below, String(i)], [...named, String(i)], i);
+          }
+        }
+      }
+    }
+  };
+  visit(definition.items, scope, [], [], undefined);
+  return { definition, config, scope, nodes, layers, ...(stack === undefined ? {} : { stack }) };
+}
+
+function present(item: WeightItem | LinearItem, scope: Scope, elaborator: Elaborator): boolean {
+  if (!item.when) return true;
+  return elaborator.evaluateConst(item.when, scope, "`when` is known at compile time").value === true;
+}
+
+/** A checkpoint's tensor names: `NAME.weight` below the blocks' names, or what `from` says. */
+export function tensorName(item: WeightItem | LinearItem, prefix: readonly string[], part: "weight" | "bias" = "weight"): string {
+  const from = item.from?.value;
+  if (from === undefined) return [...prefix, item.name.text, part].join(".");
+  return item.kind === "linear" ? `${from}.${part}` : from;
+}
+
+export function hasBias(item: LinearItem, scope: Scope, elaborator: Elaborator): boolean {
+  return item.bias !== undefined && elaborator.evaluateConst(item.bias, scope, "whether a linear has a bias is known at compile time").value === true;
+}
+
+function leaf(item: WeightItem | LinearItem, scope: Scope, path: readonly string[], prefix: readonly string[], layer: number | undefined, elaborator: Elaborator): ModelNode {
+  const axes = elaborator.declared(item.axes, scope);
+  const tensors: ModelTensor[] = [];
+  if (item.kind === "weight") tensors.push({ name: tensorName(item, prefix), axes });
+  else {
+    if (axes.length !== 2) fail("MOE3002", "a linear has two axes: [in, out]", { at: item.axes.span });
+    // A linear's matrix lies as [out, in] in the file (PyTorch's nn.Linear).
+    tensors.push({ name: tensorName(item, prefix), axes: [axes[1]!, axes[0]!] });
+    if (hasBias(item, scope, elaborator)) tensors.push({ name: tensorName(item, prefix, "bias"), axes: [axes[1]!] });
+  }
+  return { path: [...path, item.name.text], kind: item.kind, axes, tensors, ...(layer === undefined ? {} : { layer }) };
+}
+
+/** What the checker needs of a checkpoint's header. */
+export interface TensorHeader {
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly file: string;
+}
+
+/** Compares a model's tensors with a checkpoint's headers: what lacks, what has another shape, what is too much. */
+export function compareTensors(model: ModelInstance, headers: ReadonlyMap<string, TensorHeader>, folder: string, strict: boolean): Diagnostic[] {
+  const found: Diagnostic[] = [];
+  const wanted = new Set<string>();
+  for (const node of model.nodes) {
+    for (const tensor of node.tensors) {
+      wanted.add(tensor.name);
+      const header = headers.get(tensor.name);
+      const shape = tensor.axes.map((a) => a.size);
+      const named = tensor.axes.map((a) => `${a.name}: ${a.size}`).join(", ");
+      if (!header) {
+        const near = nearest(tensor.name, headers.keys(), 1)[0];
+        found.push(
+          diagnostic("MOE3011", `the checkpoint ${folder} has no tensor "${tensor.name}" [${named}]`, {
+            help: near && !wanted.has(near) ? `did you mean "${near}"?` : "the download may be incomplete, or the checkpoint is of another architecture than its config.json says",
+          }),
+        );
+      } else if (header.shape.length !== shape.length || header.shape.some((n, i) => n !== shape[i])) {
+        const transposed = header.shape.length === 2 && header.shape[0] === shape[1] && header.shape[1] === shape[0];
+        found.push(
+          diagnostic("MOE3012", `${header.file}: "${tensor.name}" has the shape [${header.shape.join(", ")}]; config.json makes it [${named}]`, {
+            ...(transposed ? { help: "it looks transposed" } : { help: "config.json and the weights are of different models" }),
+          }),
+        );
+      }
+    }
+  }
+  const extra = [...headers.keys()].filter((name) => !wanted.has(name));
+  if (extra.length) {
+    const d = diagnostic("MOE3013", `the checkpoint ${folder} has ${extra.length === 1 ? "a tensor" : `${extra.length} tensors`} that the model "${model.definition.name.text}" does not use: ${extra.slice(0, 5).join(", ")}${extra.length > 5 ? ", …" : ""}`, {
+      help: "the checkpoint may be of another architecture, whose result then differs",
+    });
+    found.push(strict ? { ...d, severity: "error" } : d);
+  }
+  return found;
+}

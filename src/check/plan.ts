@@ -1,0 +1,239 @@
+import { diagnostic, didYouMean, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import type { AlwaysClause, AtClause, BalanceClause, Call, ExpertsClause, MapDefinition } from "../parser/ast.ts";
+import type { Definitions } from "./definitions.ts";
+import { help, type Elaborator } from "./elaborate.ts";
+import { Scope } from "./scope.ts";
+import { constant, type AxisRef, type Entity } from "./values.ts";
+
+/** A definition with the compile-time arguments of a call. */
+export interface Applied {
+  readonly definition: MapDefinition;
+  readonly call: Call;
+  readonly parameters: ReadonlyMap<string, Entity>;
+}
+
+/** Experts of one definition and equal arguments: elaborated once, mapped over their own axis. */
+export interface Bank extends Applied {
+  /** Names its weights: "experts", or the group's name, or the always-on expert's. */
+  readonly name: string;
+  readonly always: boolean;
+  /** Experts in it; 1 where it is always on. */
+  readonly count: number;
+  /** Its first expert among the routed ones. */
+  readonly start: number;
+}
+
+/** A named group of routed experts. */
+export interface Group {
+  readonly name: string;
+  readonly start: number;
+  readonly count: number;
+  readonly kind: string;
+  readonly span: Span;
+}
+
+export interface PlannedBalance extends Applied {
+  readonly clause: BalanceClause;
+  readonly weight: number;
+  readonly reduction: "sum" | "mean";
+  readonly unmasked: boolean;
+  /** Kind of data to names of groups. */
+  readonly map: ReadonlyMap<string, readonly string[]>;
+}
+
+/** What an `at` clause puts on one linear. */
+export interface SitePlan {
+  readonly at: AtClause;
+  readonly banks: readonly Bank[];
+  readonly groups: readonly Group[];
+  /** All routed experts. */
+  readonly experts: number;
+  readonly router?: Applied;
+  readonly balances: readonly PlannedBalance[];
+  readonly unfreeze: boolean;
+}
+
+/** Where a plan is made: the linear's sides and the layer, as the text sees them. */
+export interface SitePlace {
+  readonly in: AxisRef;
+  readonly out: AxisRef;
+  readonly layer?: number;
+  readonly layers: number;
+}
+
+/** The scope of a definition applied at a place: its sides, `layer` and `layers` where there are layers. */
+export function placeScope(place: SitePlace, parent?: Scope): Scope {
+  const scope = new Scope(parent, []);
+  scope.define("in", { kind: "axis", axis: place.in });
+  scope.define("out", { kind: "axis", axis: place.out });
+  if (place.layer !== undefined) scope.define("layer", constant(place.layer));
+  scope.define("layers", constant(place.layers));
+  return scope;
+}
+
+const kinds = { experts: "expert", always: "expert", route: "router", balance: "balance" } as const;
+
+/** Makes the plan of one site; what is wrong goes to `diagnostics` and the rest is still planned. */
+export class Planner {
+  readonly #definitions: Definitions;
+  readonly #elaborator: Elaborator;
+  readonly #constants: Scope;
+
+  constructor(definitions: Definitions, elaborator: Elaborator, constants: Scope) {
+    this.#definitions = definitions;
+    this.#elaborator = elaborator;
+    this.#constants = constants;
+  }
+
+  plan(at: AtClause, place: SitePlace, guard: (body: () => void) => void, report: (d: Diagnostic) => void): SitePlan {
+    const scope = placeScope(place, this.#constants);
+    const groups: Group[] = [];
+    const banks: Bank[] = [];
+    let experts = 0;
+    let always = 0;
+    for (const clause of at.clauses) {
+      if (clause.kind === "experts") {
+        guard(() => {
+          const group = this.#group(clause, scope, groups, experts);
+          const applied = this.#apply(clause, scope, place);
+          groups.push(group);
+          experts += group.count;
+          const last = banks[banks.length - 1];
+          // Neighbours of one definition and equal arguments are one bank: one weight, one product.
+          if (last && !last.always && last.start + last.count === group.start && sameApplication(last, applied)) {
+            banks[banks.length - 1] = { ...last, name: "experts", count: last.count + group.count };
+          } else banks.push({ ...applied, name: group.name, always: false, count: group.count, start: group.start });
+        });
+      } else if (clause.kind === "always") {
+        guard(() => {
+          const applied = this.#apply(clause, scope, place);
+          const name = clause.name?.text ?? (always === 0 ? "always" : `always_${always + 1}`);
+          always++;
+          banks.push({ ...applied, name, always: true, count: 1, start: 0 });
+        });
+      }
+    }
+    let router: Applied | undefined;
+    let routeAt: Span | undefined;
+    for (const clause of at.clauses) {
+      if (clause.kind !== "route") continue;
+      guard(() => {
+        if (routeAt) fail("MOE2020", "a site has one router", { at: clause.span, secondary: [{ span: routeAt, text: "the first is here" }] });
+        routeAt = clause.span;
+        if (clause.per) {
+          fail("MOE2021", `a router per ${clause.per.text} is not there yet: a router belongs to one linear`, { at: clause.per.span, help: "leave it out: each linear then has a router of its own" });
+        }
+        router = this.#apply(clause, scope, place, experts);
+      });
+    }
+    const where = at.path.span;
+    if (experts > 0 && !routeAt) {
+      report(diagnostic("MOE2022", "experts are listed and nothing routes to them", { at: at.clauses.find((c) => c.kind === "experts")!.span, help: "add a router, for example `route softmax()`; an expert without a gate is `always …`" }));
+    }
+    if (experts === 0 && routeAt && !at.clauses.some((c) => c.kind === "experts")) {
+      report(diagnostic("MOE2023", "there is a router and no experts to route to", { at: routeAt, help: "list them, for example `experts e[4] = lora(rank: 4)`" }));
+    }
+    const balances: PlannedBalance[] = [];
+    for (const clause of at.clauses) {
+      if (clause.kind !== "balance") continue;
+      guard(() => {
+        if (!routeAt) fail("MOE2024", "a balance weighs a router's gates, and this site has no router", { at: clause.span });
+        balances.push(this.#balance(clause, scope, place, groups, experts, report));
+      });
+    }
+    const unfreeze = at.clauses.some((c) => c.kind === "unfreeze");
+    if (at.clauses.length === 0) report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: where, help: "add `experts`, `always` or `unfreeze`" }));
+    return { at, banks, groups, experts, balances, unfreeze, ...(router ? { router } : {}) };
+  }
+
+  #group(clause: ExpertsClause, scope: Scope, groups: readonly Group[], start: number): Group {
+    const same = groups.find((g) => g.name === clause.name.text);
+    if (same) fail("MOE2013", `the group "${clause.name.text}" is already listed`, { at: clause.name.span, secondary: [{ span: same.span, text: "first listed here" }] });
+    const count = this.#elaborator.evaluateConst(clause.count, scope, "the number of experts is known at compile time").value;
+    if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1 || count > 4096) {
+      fail("MOE3005", `a group has a whole number of experts from 1 to 4096, this is ${String(count)}`, { at: clause.count.span });
+    }
+    return { name: clause.name.text, start, count, kind: clause.value.callee.text, span: clause.name.span };
+  }
+
+  #definition(clause: { readonly kind: keyof typeof kinds; readonly value: Call }): MapDefinition {
+    const kind = kinds[clause.kind];
+    const { experts, routers, balances } = this.#definitions;
+    const table = { expert: experts, router: routers, balance: balances }[kind];
+    const name = clause.value.callee;
+    const found = table.get(name.text);
+    if (found) return found;
+    const other = [...[experts, routers, balances].entries()].find(([, t]) => t.has(name.text));
+    return fail("MOE2002", `no ${kind} is named "${name.text}"`, {
+      at: name.span,
+      ...help(other ? `"${name.text}" is ${["an expert", "a router", "a balance"][other[0]]}` : (didYouMean(name.text, table.keys()) ?? `there are: ${[...table.keys()].join(", ")}`)),
+      fixes: !other && didYouMean(name.text, table.keys()) ? [] : [],
+    });
+  }
+
+  #apply(clause: (ExpertsClause | AlwaysClause | { readonly kind: "route" | "balance"; readonly value: Call }), outer: Scope, place: SitePlace, experts?: number): Applied {
+    const definition = this.#definition(clause);
+    // Defaults and requirements may speak of the site's sides and, in a router or balance, of its experts.
+    const inner = placeScope(place);
+    if (experts !== undefined) inner.define("experts", constant(experts));
+    const before = new Set(inner.names.keys());
+    this.#elaborator.parameters(definition.name.text, definition.parameters, clause.value, outer, inner);
+    for (const item of definition.items) {
+      if (item.kind === "require") this.#elaborator.require(item, inner, definition.name.text, clause.value.span);
+    }
+    const parameters = new Map([...inner.names].filter(([name]) => !before.has(name)));
+    return { definition, call: clause.value, parameters };
+  }
+
+  #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number, report: (d: Diagnostic) => void): PlannedBalance {
+    const applied = this.#apply(clause, scope, place, experts);
+    const weight = clause.weight ? this.#elaborator.evaluateConst(clause.weight, scope, "a balance's weight is known at compile time").value : 1;
+    if (typeof weight !== "number" || !Number.isFinite(weight)) fail("MOE2005", "a balance's weight is a number", { at: clause.weight!.span });
+    const map = new Map<string, string[]>();
+    const used = new Set<string>();
+    for (const arrow of clause.map) {
+      if (map.has(arrow.from.text)) fail("MOE2013", `the kind "${arrow.from.text}" is mapped twice`, { at: arrow.from.span, help: "one arrow may name several groups: kind -> a, b" });
+      for (const to of arrow.to) {
+        if (!groups.some((g) => g.name === to.text)) {
+          fail("MOE2001", `no group of experts is named "${to.text}" here`, { at: to.span, ...help(didYouMean(to.text, groups.map((g) => g.name)) ?? `groups: ${groups.map((g) => g.name).join(", ")}`) });
+        }
+        used.add(to.text);
+      }
+      map.set(arrow.from.text, arrow.to.map((t) => t.text));
+    }
+    const asks = applied.definition.signature?.parameters.map((p) => p.name.text) ?? [];
+    if (asks.includes("matched")) {
+      if (map.size === 0) fail("MOE2026", `${applied.definition.name.text} needs to know which kinds of data belong to which group`, { at: clause.value.span, help: `add arrows: { kind -> ${groups[0]?.name ?? "group"} … }` });
+      for (const g of groups) {
+        if (!used.has(g.name)) report(diagnostic("MOE2027", `no kind of data maps to the group "${g.name}"`, { at: g.span, secondary: [{ span: clause.span, text: "the arrows are here" }], help: "the constraint then pulls every kind away from it" }));
+      }
+    } else if (map.size > 0) {
+      fail("MOE2028", `${applied.definition.name.text} does not look at kinds of data: these arrows would have no effect`, { at: clause.map[0]!.span });
+    }
+    if (!clause.unmasked && !asks.includes("mask")) {
+      fail("MOE3021", `${applied.definition.name.text} counts padding: its statistic takes no mask`, { at: clause.value.span, help: "take `mask [sample, position]` in the definition, or write `unmasked` after the balance" });
+    }
+    return { ...applied, clause, weight, reduction: clause.reduction?.kind ?? "sum", unmasked: clause.unmasked !== undefined, map };
+  }
+}
+
+function sameApplication(a: Applied, b: Applied): boolean {
+  return a.definition === b.definition && applicationKey(a) === applicationKey(b);
+}
+
+/** Equal for equal definitions and arguments. */
+export function applicationKey(a: Applied): string {
+  return JSON.stringify([a.definition.name.text, a.definition.span, [...a.parameters].map(([n, e]) => [n, e.kind === "const" ? e.value : e.kind])]);
+}
+
+/** Equal for sites that one layer function can serve. */
+export function planKey(plan: SitePlan): string {
+  return JSON.stringify([
+    plan.at.span,
+    plan.banks.map((b) => [applicationKey(b), b.name, b.always, b.count, b.start]),
+    plan.groups.map((g) => [g.name, g.start, g.count]),
+    plan.router ? applicationKey(plan.router) : null,
+    plan.balances.map((b) => [applicationKey(b), b.weight, b.reduction, b.unmasked, [...b.map]]),
+    plan.unfreeze,
+  ]);
+}

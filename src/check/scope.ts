@@ -1,0 +1,47 @@
+import type { AxisRef, Entity } from "./values.ts";
+
+/**
+ * Names in scope, and the axes that the text in scope sees. What a definition does not mention it does not see: such
+ * axes ride along (implicit mapping), no reduction or product takes them.
+ */
+export class Scope {
+  readonly names = new Map<string, Entity>();
+  readonly visible: Set<AxisRef>;
+  readonly parent: Scope | undefined;
+  /** Names of axes that arguments carry unseen: a new axis of this scope must not capture them. */
+  readonly hidden: Set<string>;
+
+  constructor(parent?: Scope, visible: Iterable<AxisRef> = parent?.visible ?? []) {
+    this.parent = parent;
+    this.visible = new Set(visible);
+    this.hidden = parent?.hidden ?? new Set();
+  }
+
+  lookup(name: string): Entity | undefined {
+    return this.names.get(name) ?? this.parent?.lookup(name);
+  }
+
+  define(name: string, entity: Entity): void {
+    this.names.set(name, entity);
+    if (entity.kind === "axis") this.visible.add(entity.axis);
+  }
+
+  /** Every name that could have been meant, for suggestions. */
+  *known(): Generator<string> {
+    yield* this.names.keys();
+    if (this.parent) yield* this.parent.known();
+  }
+
+  /** The axes among `axes` that this scope sees. */
+  seen(axes: readonly AxisRef[]): AxisRef[] {
+    return axes.filter((a) => this.visible.has(a));
+  }
+
+  /** What this scope calls an axis. */
+  nameOf(axis: AxisRef): string {
+    for (let scope: Scope | undefined = this; scope; scope = scope.parent) {
+      for (const [name, entity] of scope.names) if (entity.kind === "axis" && entity.axis === axis) return name;
+    }
+    return axis.name;
+  }
+}
