@@ -1,0 +1,78 @@
+import { Assembly, elaborator, batchTensors, type CheckedAdapter, type ElaborationContext, type Tensor, type TensorOps } from "../check/index.ts";
+import type { Entry, GraphFunction, Module, Type, Weight } from "../ir/graph.ts";
+import { GraphEmitter } from "./emitter.ts";
+
+export { GraphEmitter } from "./emitter.ts";
+export { lowerCase, type CaseShape, type LoweredCase } from "./case.ts";
+
+/** Which numbers an entry takes from the host, beside tensors. */
+const numbers = { logits: [], evaluate: [], train: ["seed", "draw", "loss_scale", "balance_scale"] } as const;
+
+/**
+ * The graph of an adapter on its base: entries `logits`, `evaluate` and `train` (see `runtime/program`). The passes make
+ * `gradients` of `train` and add the optimizer.
+ */
+export function lower(context: ElaborationContext, adapter: CheckedAdapter): Module {
+  const functions = new Map<string, GraphFunction>();
+  const weights = new Map<string, Weight>();
+  const entries = new Map<string, Entry>();
+  for (const entry of ["logits", "evaluate", "train"] as const) {
+    const emitter = new GraphEmitter(entry);
+    const e = elaborator(context, emitter, entry === "train");
+    const { ops } = e;
+    const declared = adapter.declaration.span;
+    const outputs = ops.at(declared, () => {
+      const batch = batchTensors(ops, (name, t) => emitter.input(name, { kind: "tensor", dtype: t.dtype, axes: t.axes }));
+      const targets = entry === "logits" ? undefined : input(emitter, "targets", "i32", batch.tokens.axes);
+      const lossMask = entry === "logits" ? undefined : input(emitter, "loss_mask", "f32", batch.tokens.axes);
+      for (const name of numbers[entry]) emitter.input(name, { kind: "number" });
+      const assembly = new Assembly(e, adapter.base.model, adapter.plan, { statistics: entry !== "logits" });
+      const forward = assembly.forward(batch);
+      const order = [...batch.tokens.axes, forward.vocab];
+      if (entry === "logits") return [["logits", ops.transpose(forward.logits, order).handle]] as const;
+      const [sample, position] = batch.tokens.axes as readonly [(typeof batch.tokens.axes)[0], (typeof batch.tokens.axes)[0]];
+      // Negative log-likelihood of the targets that count, in nats.
+      const logp = ops.emit("log_softmax", [forward.logits], { axis: forward.vocab.name }, forward.logits.axes);
+      const hot = ops.emit("one_hot", [targets!], { axis: forward.vocab }, [...targets!.axes, forward.vocab]);
+      const nll = ops.arithmetic("mul", ops.unary("neg", ops.reduce("sum", ops.arithmetic("mul", hot, logp), [forward.vocab])), lossMask!);
+      const balance = forward.balance ?? ops.scalar(0);
+      const groups = ops.axes.get("groups", Math.max(1, adapter.plan.groups.length));
+      const usage = forward.usage ? ops.transpose(forward.usage, [sample, groups]) : ops.expand(ops.scalar(0), [sample, groups]);
+      if (entry === "evaluate") {
+        const best = ops.emit("argmax", [forward.logits], { axis: forward.vocab.name }, forward.logits.axes.filter((a) => a !== forward.vocab), "i32");
+        const hit = ops.arithmetic("mul", ops.cast(ops.compare("eq", best, targets!), "f32"), lossMask!);
+        return [
+          ["loss", ops.reduce("sum", nll, [position]).handle],
+          ["count", ops.reduce("sum", lossMask!, [position]).handle],
+          ["hits", ops.reduce("sum", hit, [position]).handle],
+          ["balance", balance.handle],
+          ["usage", usage.handle],
+        ] as const;
+      }
+      const scaled = (t: Tensor, name: string) => ops.arithmetic("mul", t, fill(ops, emitter, name));
+      const loss = scaled(ops.reduce("sum", nll, [sample, position]), "loss_scale");
+      const weighted = scaled(balance, "balance_scale");
+      return [
+        ["objective", ops.arithmetic("add", loss, weighted).handle],
+        ["loss", loss.handle],
+        ["balance", weighted.handle],
+        ["usage", usage.handle],
+      ] as const;
+    });
+    const finished = emitter.finish(outputs, ops.at(declared, () => ops.origin()));
+    for (const [name, fn] of emitter.functions) functions.set(name, fn);
+    for (const w of finished.weights) weights.set(w.name, w);
+    entries.set(entry, { fn: entry, params: finished.params, results: outputs.map(([name]) => ({ kind: "output", name })) });
+  }
+  return { functions, weights: [...weights.values()], entries };
+}
+
+/** A tensor that a batch brings. */
+export function input(emitter: GraphEmitter, name: string, dtype: Tensor["dtype"], axes: Tensor["axes"]): Tensor {
+  const type: Type = { kind: "tensor", dtype, axes };
+  return { kind: "tensor", dtype, axes, handle: emitter.input(name, type) };
+}
+
+function fill(ops: TensorOps, emitter: GraphEmitter, name: string): Tensor {
+  return { kind: "tensor", axes: [], dtype: "f32", handle: emitter.op("fill", [emitter.number(name)], {}, { axes: [], dtype: "f32" }, ops.origin()) };
+}
