@@ -1,0 +1,113 @@
+import { fail } from "../diagnostics/index.ts";
+import { collate, disposeBatch, paddingFor, upload, type TokenRow } from "./batch.ts";
+import { UsageTable, type Utilization } from "./metrics.ts";
+import type { Model } from "./store.ts";
+
+/** How well a model does on some rows. */
+export interface Score {
+  readonly samples: number;
+  /** Counted targets. */
+  readonly tokens: number;
+  /** Mean negative log-likelihood of a counted token (nats); 0 where none counts. */
+  readonly loss: number;
+  /** Samples whose every counted token is the most likely one: greedy decoding gives exactly the completion. */
+  readonly exact: number;
+  /** exact / samples. */
+  readonly accuracy: number;
+}
+
+export interface EvaluationReport<Group extends string = string, Kind extends string = string> {
+  readonly overall: Score;
+  /** By the data's own kinds, in the spec's order, then in that of the data. Rows without a kind are in `overall` only. */
+  readonly byKind: { readonly [K in Kind | (string & {})]?: Score };
+  readonly utilization: Utilization<Group>;
+  /** The table of the LoRAMoE paper: how much of the gates' mass each group gets on each kind of data. */
+  readonly utilizationByKind: { readonly [K in Kind | (string & {})]?: Utilization<Group> };
+  /** Mean over batches of the weighted sum of all balance terms. */
+  readonly balance: number;
+}
+
+export interface EvaluateOptions {
+  /** Samples in a batch; the manifest's micro-batch where it is not given. */
+  readonly batch?: number;
+  readonly signal?: AbortSignal;
+  /** Told of samples done, of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/**
+ * Measures a model on rows, dropout off. Sums are made in float64 on the host, sample by sample, so that only
+ * `balance`, which is a batch's, depends on the batch size beyond the backend's own rounding. Throws MOE5134 where there is no row.
+ */
+export async function evaluateModel(model: Model, rows: readonly TokenRow[], options: EvaluateOptions = {}): Promise<EvaluationReport> {
+  if (rows.length === 0) fail("MOE5134", "There are no rows to evaluate on.");
+  const { manifest, entries, backend } = model;
+  const { tf } = backend;
+  const size = Math.max(1, options.batch ?? Math.ceil(manifest.train.batch / manifest.train.accumulate));
+  const pad = paddingFor(backend.name, manifest.base.context ?? Infinity);
+  const groups = manifest.groups.length;
+  const all = new Tally();
+  const kinds = [...manifest.kinds, ...rows.flatMap((r) => (r.kind === undefined ? [] : [r.kind]))];
+  const usage = new UsageTable(manifest, kinds);
+  const byKind = new Map<string, Tally>(kinds.map((k) => [k, new Tally()]));
+  // Rows of like length share a batch, so that little of it is padding; the report does not depend on the order.
+  const sorted = [...rows].sort((a, b) => a.tokens.length - b.tokens.length);
+  let balance = 0;
+  let batches = 0;
+
+  for (let start = 0; start < sorted.length; start += size) {
+    options.signal?.throwIfAborted();
+    const batch = collate(sorted.slice(start, start + size), manifest.kinds, pad);
+    const input = upload(tf, batch);
+    const result = entries.evaluate(model.weights, input);
+    disposeBatch(input);
+    const packed = tf.tidy(() => {
+      const usage = groups > 0 ? [tf.reshape(result.usage, [batch.samples * groups])] : [];
+      return tf.concat1d([result.loss, result.count, result.hits, tf.reshape(result.balance, [1]), ...usage] as never);
+    });
+    for (const tensor of [result.loss, result.count, result.hits, result.balance, result.usage]) tensor.dispose();
+    let values: Float32Array | Int32Array;
+    try {
+      values = await backend.read(packed);
+    } finally {
+      packed.dispose();
+    }
+    const n = batch.samples;
+    for (let s = 0; s < n; s++) {
+      const kind = batch.kinds[s];
+      const tallies = [all];
+      if (kind !== undefined) tallies.push(byKind.get(kind)!);
+      for (const tally of tallies) tally.add(values[s]!, values[n + s]!, values[2 * n + s]!);
+      if (groups > 0) usage.add(kind, values, 3 * n + 1 + s * groups);
+    }
+    balance += values[3 * n]!;
+    batches++;
+    options.onProgress?.(Math.min(start + size, sorted.length), sorted.length);
+  }
+  return {
+    overall: all.score(),
+    byKind: Object.fromEntries([...byKind].filter(([, t]) => t.samples > 0).map(([k, t]) => [k, t.score()])),
+    utilization: usage.overall(),
+    utilizationByKind: usage.byKind(),
+    balance: balance / batches,
+  };
+}
+
+class Tally {
+  samples = 0;
+  private tokens = 0;
+  private loss = 0;
+  private exact = 0;
+
+  add(loss: number, count: number, hits: number): void {
+    this.samples++;
+    this.tokens += count;
+    this.loss += loss;
+    if (count > 0 && hits === count) this.exact++;
+  }
+
+  score(): Score {
+    const { samples, tokens, loss, exact } = this;
+    return { samples, tokens, loss: tokens === 0 ? 0 : loss / tokens, exact, accuracy: samples === 0 ? 0 : exact / samples };
+  }
+}
