@@ -1,10 +1,11 @@
 #!/usr/bin/env node
 /**
- * Reads the report of vitest's JSON reporter and prints the skipped tests by name and then, alone on the last line,
- * "N passed, N failed". A file that could not even be collected counts as one failure. Exit code 1 where anything
- * failed or nothing ran.
+ * Reads reports of vitest's JSON reporter and prints the skipped tests by name and then, alone on the last line,
+ * "N passed, N failed". A file that could not even be collected counts as one failure,
+ * and so does a run that vitest calls unsuccessful though no test failed. Exit code 1
+ * where anything failed or nothing ran.
  *
- * Usage: node scripts/ci/summary.mjs REPORT.json
+ * Usage: node scripts/ci/summary.mjs REPORT.json...
  */
 import fs from "node:fs";
 import process from "node:process";
@@ -24,18 +25,24 @@ export function summarize(report) {
     // An error outside of any test: a file that does not load, a hook that throws.
     if (file.status === "failed" && !tests.some((test) => test.status === "failed")) failed++;
   }
+  // An error outside of any file: a worker that died, a promise that nobody waited for.
+  if (!report.success && failed === 0) failed++;
   return { passed, failed, skipped };
 }
 
 if (import.meta.filename === fs.realpathSync(process.argv[1] ?? "")) {
-  let counts;
-  try {
-    counts = summarize(JSON.parse(fs.readFileSync(process.argv[2] ?? "", "utf8")));
-  } catch (error) {
-    process.stderr.write(`There is no test report to read: ${error.message}\n`);
-    counts = { passed: 0, failed: 1, skipped: [] };
+  const total = { passed: 0, failed: 0 };
+  for (const file of process.argv.slice(2)) {
+    try {
+      const { passed, failed, skipped } = summarize(JSON.parse(fs.readFileSync(file, "utf8")));
+      total.passed += passed;
+      total.failed += failed;
+      for (const name of skipped) process.stdout.write(`skipped: ${name}\n`);
+    } catch (error) {
+      process.stderr.write(`There is no test report to read: ${error.message}\n`);
+      total.failed++;
+    }
   }
-  for (const name of counts.skipped) process.stdout.write(`skipped: ${name}\n`);
-  process.stdout.write(`${counts.passed} passed, ${counts.failed} failed\n`);
-  process.exit(counts.failed > 0 || counts.passed === 0 ? 1 : 0);
+  process.stdout.write(`${total.passed} passed, ${total.failed} failed\n`);
+  process.exit(total.failed > 0 || total.passed === 0 ? 1 : 0);
 }

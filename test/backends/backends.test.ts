@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { backendNames, probeBackends, randomNormal, startBackend, type Backend, type BackendReport } from "../../src/runtime/backends/index.ts";
+import { backendNames, randomNormal, startBackend, type Backend } from "../../src/runtime/backends/index.ts";
 import { DiagnosticError } from "../../src/diagnostics/index.ts";
 import { testBackends } from "../support/backends.ts";
+import { available } from "../support/require.ts";
 
 /** Standard normal numbers: the same for every backend. */
 function normal(n: number, stream: number): Float32Array {
@@ -190,6 +191,8 @@ describe.each(testBackends)("%s", (name) => {
   });
 });
 
+const [native, webgpu] = [await available("native"), await available("webgpu")];
+
 describe("startBackend", () => {
   const problem = async (name: string): Promise<DiagnosticError> => {
     const error: unknown = await startBackend(name as never).catch((e: unknown) => e);
@@ -204,6 +207,19 @@ describe("startBackend", () => {
     expect(d!.notes.join()).toContain(backendNames.join(", "));
   });
 
+  // Not run where the library is not loaded: then MOE5201 is the right answer.
+  it.skipIf(!testBackends.includes("webgpu") || !native)("refuses TensorFlow beside WebGPU", async () => {
+    const [d, ...more] = (await problem("tfjs-node")).diagnostics;
+    expect(more).toEqual([]);
+    expect(d).toMatchObject({ code: "MOE5204", message: "The backend tfjs-node cannot start in this process, which has started webgpu." });
+  });
+
+  it.skipIf(!testBackends.includes("tfjs-node") || !webgpu)("refuses WebGPU beside TensorFlow", async () => {
+    const [d, ...more] = (await problem("webgpu")).diagnostics;
+    expect(more).toEqual([]);
+    expect(d).toMatchObject({ code: "MOE5204", message: "The backend webgpu cannot start in this process, which has started tfjs-node." });
+  });
+
   it("starts wasm and cpu in one process, one after the other", async () => {
     const wasm = await startBackend("wasm");
     const x = wasm.tf.tensor1d([1, 2, 3]);
@@ -214,38 +230,5 @@ describe("startBackend", () => {
     cpu.tf.dispose([x, y]);
     await cpu.dispose();
     expect((await startBackend("wasm")).tf.getBackend()).toBe("wasm");
-  });
-});
-
-describe("probeBackends and auto", () => {
-  let reports: readonly BackendReport[];
-  beforeAll(async () => {
-    reports = await probeBackends();
-  });
-  const of = (name: string): BackendReport => reports.find((r) => r.name === name)!;
-
-  it("reports every backend, fastest first, each with a device or a reason and a help", () => {
-    expect(reports.map((r) => r.name)).toEqual([...backendNames]);
-    for (const report of reports) {
-      if (report.usable) expect(report).toMatchObject({ device: expect.stringMatching(/./), version: expect.stringMatching(/^\d/), milliseconds: expect.any(Number) });
-      else expect(report).toMatchObject({ reason: expect.stringMatching(/[.!?]$/), help: expect.stringMatching(/./) });
-    }
-  });
-
-  it("finds wasm and cpu usable, and wasm the faster", () => {
-    expect(of("wasm").usable && of("cpu").usable).toBe(true);
-    expect(of("wasm").milliseconds!).toBeLessThan(of("cpu").milliseconds!);
-  });
-
-  it.each(testBackends)("finds %s usable, since these tests run on it", (name) => {
-    expect(of(name)).toMatchObject({ usable: true });
-  });
-
-  it("takes the first that is usable and no simulated GPU, and tells what it passed over", async () => {
-    const skipped: BackendReport[] = [];
-    const backend = await startBackend("auto", { onSkip: (r) => skipped.push(r) });
-    expect(backend.name).toBe(reports.find((r) => r.usable && !r.software)!.name);
-    for (const r of skipped) expect(r.reason).toMatch(/[.!?]$/);
-    await backend.dispose();
   });
 });

@@ -21,9 +21,24 @@ describe("scripts/ci/summary.mjs", () => {
     ["fails where nothing ran", [], "0 passed, 0 failed\n", 1],
   ])("%s", (_, testResults, expected, code) => {
     const report = join(folder, "report.json");
-    writeFileSync(report, JSON.stringify({ testResults }));
+    writeFileSync(report, JSON.stringify({ success: !JSON.stringify(testResults).includes('"failed"'), testResults }));
     const done = spawnSync(process.execPath, ["scripts/ci/summary.mjs", report], { encoding: "utf8" });
     expect([done.stdout, done.status]).toEqual([expected, code]);
+  });
+
+  it("counts a worker that died as a failure, though no test failed", () => {
+    const report = join(folder, "report.json");
+    writeFileSync(report, JSON.stringify({ success: false, testResults: [file("passed", test("passed"), test("pending", "the one it died in"))] }));
+    const done = spawnSync(process.execPath, ["scripts/ci/summary.mjs", report], { encoding: "utf8" });
+    expect([done.stdout, done.status]).toEqual(["skipped: the one it died in\n1 passed, 1 failed\n", 1]);
+  });
+
+  it("adds up several reports", () => {
+    const reports = [join(folder, "a.json"), join(folder, "b.json")];
+    writeFileSync(reports[0]!, JSON.stringify({ success: true, testResults: [file("passed", test("passed"))] }));
+    writeFileSync(reports[1]!, JSON.stringify({ success: false, testResults: [file("failed", test("passed"), test("failed"))] }));
+    const done = spawnSync(process.execPath, ["scripts/ci/summary.mjs", ...reports], { encoding: "utf8" });
+    expect([done.stdout, done.status]).toEqual(["2 passed, 1 failed\n", 1]);
   });
 
   it("fails where there is no report", () => {
