@@ -39,6 +39,7 @@ export function loadTokenizer(tokenizerText: string, configText?: string, files:
   const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [], ...json };
   // Its clean-up (" ." to ".") is on unless a configuration says otherwise; a tokenizer.json alone means none.
   const library = guarded(file, () => new HuggingFaceTokenizer(parts, { clean_up_tokenization_spaces: false, ...config }));
+  decodeBytesLikeRust(library.decoder);
   return new LibraryTokenizer(library, json, config, file, configFile);
 }
 
@@ -100,6 +101,25 @@ class LibraryTokenizer implements Tokenizer {
   id(token: string): number | undefined {
     return this.library.token_to_id(token);
   }
+}
+
+/**
+ * The library's byte-fallback decoder (0.2.0) drops U+FEFF, and reads a damaged run of bytes otherwise than the Rust
+ * tokenizers do: there a run that is not UTF-8 as a whole becomes one U+FFFD a byte (decoders/byte_fallback.rs).
+ */
+function decodeBytesLikeRust(decoder: object | null): void {
+  const part = decoder as { config?: { type?: string }; decoders?: object[] } | null; // its types do not export these
+  for (const each of part?.decoders ?? []) decodeBytesLikeRust(each);
+  if (part?.config?.type !== "ByteFallback") return;
+  const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  const decode = (bytes: Uint8Array): string => {
+    try {
+      return strict.decode(bytes);
+    } catch {
+      return "\uFFFD".repeat(bytes.length);
+    }
+  };
+  Object.assign(part, { text_decoder: { decode } });
 }
 
 function objectOf(text: string, file: string): Record<string, unknown> {
