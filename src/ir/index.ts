@@ -5,3 +5,5 @@ export * from "./types.ts";
 export * from "./tensor.ts";
 export * from "./ops/index.ts";
 export * from "./builder.ts";
+export * from "./interpret.ts";
+export * from "./cost.ts";
