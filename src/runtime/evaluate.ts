@@ -1,9 +1,10 @@
 import { fail } from "../diagnostics/index.ts";
-import { collate, disposeBatch, paddingFor, upload, type TokenRow } from "./batch.ts";
+import { checkVocabulary, disposeBatch, prepareBatch, upload, widthsFor } from "./batch.ts";
+import type { Example } from "./data/examples.ts";
 import { UsageTable, type Utilization } from "./metrics.ts";
 import type { Model } from "./store.ts";
 
-/** How well a model does on some rows. */
+/** How well a model does on some examples. */
 export interface Score {
   readonly samples: number;
   /** Counted targets. */
@@ -18,7 +19,7 @@ export interface Score {
 
 export interface EvaluationReport<Group extends string = string, Kind extends string = string> {
   readonly overall: Score;
-  /** By the data's own kinds, in the spec's order, then in that of the data. Rows without a kind are in `overall` only. */
+  /** By the data's own kinds, in the spec's order, then in that of the data. Examples without a kind are in `overall` only. */
   readonly byKind: { readonly [K in Kind | (string & {})]?: Score };
   readonly utilization: Utilization<Group>;
   /** The table of the LoRAMoE paper: how much of the gates' mass each group gets on each kind of data. */
@@ -36,28 +37,30 @@ export interface EvaluateOptions {
 }
 
 /**
- * Measures a model on rows, dropout off. Sums are made in float64 on the host, sample by sample, so that only
- * `balance`, which is a batch's, depends on the batch size beyond the backend's own rounding. Throws MOE5134 where there is no row.
+ * Measures a model on examples, dropout off. Sums are made in float64 on the host, sample by sample, so that only
+ * `balance`, which is a batch's, depends on the batch size beyond the backend's own rounding. MOE5134 where there is none, MOE5332 at a token
+ * that the base does not have.
  */
-export async function evaluateModel(model: Model, rows: readonly TokenRow[], options: EvaluateOptions = {}): Promise<EvaluationReport> {
-  if (rows.length === 0) fail("MOE5134", "There are no rows to evaluate on.");
+export async function evaluateModel(model: Model, examples: readonly Example[], options: EvaluateOptions = {}): Promise<EvaluationReport> {
+  if (examples.length === 0) fail("MOE5134", "There are no examples to evaluate on.");
   const { manifest, entries, backend } = model;
+  checkVocabulary(manifest, examples);
   const { tf } = backend;
   const size = Math.max(1, options.batch ?? Math.ceil(manifest.train.batch / manifest.train.accumulate));
-  const pad = paddingFor(backend.name, manifest.base.context ?? Infinity);
+  const widths = widthsFor(backend.name, examples.reduce((n, e) => Math.max(n, e.ids.length), 1));
   const groups = manifest.groups.length;
   const all = new Tally();
-  const kinds = [...manifest.kinds, ...rows.flatMap((r) => (r.kind === undefined ? [] : [r.kind]))];
+  const kinds = [...manifest.kinds, ...examples.flatMap((e) => (e.kind === undefined ? [] : [e.kind]))];
   const usage = new UsageTable(manifest, kinds);
   const byKind = new Map<string, Tally>(kinds.map((k) => [k, new Tally()]));
-  // Rows of like length share a batch, so that little of it is padding; the report does not depend on the order.
-  const sorted = [...rows].sort((a, b) => a.tokens.length - b.tokens.length);
+  // Examples of like length share a batch, so that little of it is padding; the report does not depend on the order.
+  const sorted = [...examples].sort((a, b) => a.ids.length - b.ids.length);
   let balance = 0;
   let batches = 0;
 
   for (let start = 0; start < sorted.length; start += size) {
     options.signal?.throwIfAborted();
-    const batch = collate(sorted.slice(start, start + size), manifest.kinds, pad);
+    const batch = prepareBatch(sorted.slice(start, start + size), manifest.kinds, widths);
     const input = upload(tf, batch);
     const result = entries.evaluate(model.weights, input);
     disposeBatch(input);
@@ -74,7 +77,7 @@ export async function evaluateModel(model: Model, rows: readonly TokenRow[], opt
     }
     const n = batch.samples;
     for (let s = 0; s < n; s++) {
-      const kind = batch.kinds[s];
+      const kind = batch.examples[s]!.kind;
       const tallies = [all];
       if (kind !== undefined) tallies.push(byKind.get(kind)!);
       for (const tally of tallies) tally.add(values[s]!, values[n + s]!, values[2 * n + s]!);

@@ -1,7 +1,7 @@
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { fail } from "../diagnostics/index.ts";
 import { randomUniform } from "./backends/random.ts";
-import { paddingFor } from "./batch.ts";
+import { widthsFor } from "./batch.ts";
 import type { Model } from "./store.ts";
 
 export interface SampleOptions {
@@ -26,7 +26,7 @@ export type StopReason = "stop" | "length" | "context" | "aborted";
 /**
  * Continues a prompt token by token. Each token runs the model over the whole text so far: there is no cache of keys and
  * values. Ends at a stop token ("stop"), at `maxTokens` ("length"), or where the base's context is full ("context").
- * MOE5330 where the prompt alone fills it.
+ * MOE5330 where the prompt alone fills it, MOE5335 where it is empty.
  */
 export async function* generateTokens(model: Model, prompt: readonly number[], options: SampleOptions = {}): AsyncGenerator<number, StopReason, void> {
   const { manifest, entries, backend } = model;
@@ -35,17 +35,18 @@ export async function* generateTokens(model: Model, prompt: readonly number[], o
   checkRange("temperature", temperature, temperature >= 0 && Number.isFinite(temperature), "0 or more");
   checkRange("topP", topP, topP > 0 && topP <= 1, "above 0 and at most 1");
   const context = manifest.base.context ?? Infinity;
-  if (prompt.length === 0) throw new RangeError("a prompt needs at least one token (a beginning-of-sequence token, where the model has one)");
+  if (prompt.length === 0) fail("MOE5335", "The prompt has no tokens, and the tokenizer puts none in front.", { help: "Give it at least one word to go on from." });
   if (prompt.length >= context) fail("MOE5330", `The prompt has ${prompt.length} tokens, and the base's context is ${context}.`);
   const stop = new Set(options.stop ?? []);
-  const pad = paddingFor(backend.name, context);
+  const longest = Math.min(context, prompt.length + maxTokens);
+  const widths = widthsFor(backend.name, longest);
   const kind = options.kind === undefined ? -1 : manifest.kinds.indexOf(options.kind);
   const text = [...prompt];
 
   for (let made = 0; made < maxTokens; made++) {
     if (options.signal?.aborted) return "aborted";
     if (text.length >= context) return "context";
-    const positions = pad(text.length);
+    const positions = widths.find((w) => w >= text.length) ?? text.length;
     const tokens = new Int32Array(positions);
     tokens.set(text);
     const mask = new Float32Array(positions).fill(1, 0, text.length);

@@ -1,5 +1,5 @@
 import type { Manifest } from "../formats/manifest.ts";
-import type { TokenRow } from "./batch.ts";
+import type { Example } from "./data/examples.ts";
 
 /** What makes a run this run: where any of it differs, a resumed run would give other numbers. */
 export interface RunIdentity {
@@ -8,14 +8,14 @@ export interface RunIdentity {
   readonly spec: string;
   /** SHA-256 of what the compiler made of it: base, groups, kinds, sites, weights. */
   readonly program: string;
-  /** SHA-256 of the rows as token ids, so a changed tokenizer or length shows too. */
+  /** SHA-256 of the examples as token ids, so a changed tokenizer or length shows too. */
   readonly data: string;
-  readonly rows: number;
+  readonly examples: number;
   /** Flat: "batch", "optimizer.lr", …; with the seed and the steps that the run really uses. */
   readonly settings: Readonly<Record<string, string | number | boolean>>;
 }
 
-export async function identityOf(manifest: Manifest, rows: readonly TokenRow[], run: { readonly seed: number; readonly steps: number }): Promise<RunIdentity> {
+export async function identityOf(manifest: Manifest, examples: readonly Example[], run: { readonly seed: number; readonly steps: number }): Promise<RunIdentity> {
   const { base, groups, kinds, sites, weights } = manifest;
   const { path: _, ...model } = base;
   const { data: _data, test: _test, steps: _steps, epochs: _epochs, seed: _seed, ...settings } = manifest.train;
@@ -23,8 +23,8 @@ export async function identityOf(manifest: Manifest, rows: readonly TokenRow[], 
     adapter: manifest.adapter,
     spec: manifest.spec.sha256,
     program: await sha256(encode({ model, groups, kinds, sites, weights })),
-    data: await digestRows(rows),
-    rows: rows.length,
+    data: await digest(examples),
+    examples: examples.length,
     // Epochs are a way to say steps.
     settings: flatten({ ...settings, seed: run.seed, steps: run.steps }),
   };
@@ -36,8 +36,8 @@ export function differences(then: RunIdentity, now: RunIdentity): string[] {
   if (then.adapter !== now.adapter) found.push(`the adapter was ${then.adapter}, now it is ${now.adapter}`);
   if (then.spec !== now.spec) found.push("the spec's text has changed");
   else if (then.program !== now.program) found.push("the base's configuration or the compiled program has changed, though the spec has not");
-  if (then.rows !== now.rows) found.push(`the data had ${then.rows} rows, now it has ${now.rows}`);
-  else if (then.data !== now.data) found.push("the data's rows, or the tokens made of them, have changed");
+  if (then.examples !== now.examples) found.push(`the data had ${then.examples} examples, now it has ${now.examples}`);
+  else if (then.data !== now.data) found.push("the data's examples, or the tokens made of them, have changed");
   for (const key of new Set([...Object.keys(then.settings), ...Object.keys(now.settings)])) {
     const [a, b] = [then.settings[key], now.settings[key]];
     if (a !== b) found.push(`${key} was ${a ?? "not set"}, now it is ${b ?? "not set"}`);
@@ -45,14 +45,14 @@ export function differences(then: RunIdentity, now: RunIdentity): string[] {
   return found;
 }
 
-async function digestRows(rows: readonly TokenRow[]): Promise<string> {
+async function digest(examples: readonly Example[]): Promise<string> {
   // In pieces, so that a large file is never one huge string: each piece's digest goes into the next.
-  let digest = "";
-  for (let start = 0; start < rows.length; start += 4096) {
-    const piece = rows.slice(start, start + 4096).map((r) => [Array.from(r.tokens), r.prompt, r.kind ?? null]);
-    digest = await sha256(encode([digest, piece]));
+  let chain = "";
+  for (let start = 0; start < examples.length; start += 4096) {
+    const piece = examples.slice(start, start + 4096).map((e) => [Array.from(e.ids), e.completionStart, e.kind ?? null]);
+    chain = await sha256(encode([chain, piece]));
   }
-  return digest;
+  return chain;
 }
 
 const encode = (value: unknown): Uint8Array<ArrayBuffer> => new TextEncoder().encode(JSON.stringify(value));

@@ -1,10 +1,11 @@
 import type { Scalar, Tensor2D } from "@tensorflow/tfjs-core";
 import { diagnostic, fail, type Diagnostic } from "../diagnostics/index.ts";
 import type { Manifest } from "../formats/manifest.ts";
-import { collate, disposeBatch, paddingFor, upload, type HostBatch, type TokenRow } from "./batch.ts";
+import { checkVocabulary, disposeBatch, prepareBatch, upload, widthsFor, type HostBatch } from "./batch.ts";
+import { BatchOrder, microBatches } from "./data/batches.ts";
+import type { Example } from "./data/examples.ts";
 import { differences, identityOf, type RunIdentity } from "./identity.ts";
 import { readMetrics, UsageTable, type HostMetrics, type StepMetrics } from "./metrics.ts";
-import { Schedule } from "./order.ts";
 import type { Updated, WeightStore } from "./program.ts";
 import type { Checkpoint, RunFolder } from "./run-folder.ts";
 import { disposeStore, trainableStore, trainableWeights, zerosLike, type Model } from "./store.ts";
@@ -13,7 +14,7 @@ import { adapterMisfits, adapterTensors, loadTensors, restoreTensors, tensorFile
 export interface TrainOptions {
   readonly model: Model;
   /** What to train on: MOE5134 where there is none. */
-  readonly rows: readonly TokenRow[];
+  readonly examples: readonly Example[];
   /** Steps of the whole run, in place of the manifest's steps or epochs; of a resumed run, the checkpoint's. */
   readonly steps?: number;
   /** In place of the manifest's; of a resumed run, the checkpoint's. */
@@ -42,24 +43,26 @@ export interface TrainEnd {
  * Trains a model in place, one step for each `next()`. After every metrics object the model is exactly `step` steps
  * old, so a caller may stop, save or evaluate there. Leaving the loop early leaves a checkpoint where there is a folder.
  *
- * DiagnosticErrors: MOE5134 no rows; MOE5301 a loss or gradient that is not finite (the model keeps the weights from
+ * DiagnosticErrors: MOE5134 no examples; MOE5332 a token that the base does not have; MOE5301 a loss or gradient that is not finite (the model keeps the weights from
  * before that step); MOE5320 to MOE5322 a checkpoint that is another run's, damaged or missing; MOE5331 nothing to train.
  */
 export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetrics, TrainEnd, void> {
-  const { model, rows, folder, signal } = options;
+  const { model, examples, folder, signal } = options;
   const { manifest, backend } = model;
-  if (rows.length === 0) fail("MOE5134", "There are no rows to train on.");
+  if (examples.length === 0) fail("MOE5134", "There are no examples to train on.");
+  checkVocabulary(manifest, examples);
   if (trainableWeights(manifest).length === 0) {
     fail("MOE5331", `${manifest.adapter} has no trainable weight.`, { help: "Give it experts, or `unfreeze` a part of the base." });
   }
   const checkpoint = options.resume ? await readCheckpoint(folder) : undefined;
   const seed = options.seed ?? checkpoint?.state.seed ?? manifest.train.seed;
   const { batch, accumulate } = manifest.train;
-  const schedule = new Schedule(rows.length, { batch, accumulate, seed });
-  const steps = options.steps ?? checkpoint?.state.steps ?? stepsOf(manifest, rows.length);
-  const identity = await identityOf(manifest, rows, { seed, steps });
-  const pad = paddingFor(backend.name, manifest.train.length);
-  const prepare = (step: number): HostBatch[] => schedule.at(step).microBatches.map((m) => collate(m.map((r) => rows[r]!), manifest.kinds, pad));
+  const order = new BatchOrder({ examples: examples.length, batch, seed });
+  const steps = options.steps ?? checkpoint?.state.steps ?? (manifest.train.steps ?? order.steps(manifest.train.epochs));
+  const identity = await identityOf(manifest, examples, { seed, steps });
+  const widths = widthsFor(backend.name, examples.reduce((n, e) => Math.max(n, e.ids.length), manifest.train.length));
+  const prepare = (step: number): HostBatch[] =>
+    microBatches(order.step(step), accumulate).map((m) => prepareBatch(Array.from(m, (i) => examples[i]!), manifest.kinds, widths));
 
   let step = checkpoint?.state.step ?? 0;
   let moments = checkpoint ? await restore(options, checkpoint, identity) : { first: zerosLike(manifest, backend), second: zerosLike(manifest, backend) };
@@ -67,7 +70,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
   let savedAt = performance.now();
   const save = async (): Promise<void> => {
     if (!folder || saved === step) return;
-    await writeCheckpoint(folder, model, moments, { step, steps, seed, epoch: step / schedule.stepsPerEpoch, backend: backend.name, run: identity });
+    await writeCheckpoint(folder, model, moments, { step, steps, seed, epoch: step / order.stepsPerEpoch, backend: backend.name, run: identity });
     saved = step;
     savedAt = performance.now();
   };
@@ -102,7 +105,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
       moments = { first: updated.moment1, second: updated.moment2 };
       step++;
       whole = true;
-      const metrics = describe(manifest, batches, values, { step, steps, epoch: step / schedule.stepsPerEpoch, seconds: (performance.now() - started) / 1000 });
+      const metrics = describe(manifest, batches, values, { step, steps, epoch: step / order.stepsPerEpoch, seconds: (performance.now() - started) / 1000 });
       await folder?.record(metrics);
       if (isDue(options, step - Math.max(saved, 0), (performance.now() - savedAt) / 1000)) await save();
       yield metrics;
@@ -116,12 +119,6 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
       disposeStore(moments.second);
     }
   }
-}
-
-/** Steps of a run over `rows` rows, as the spec says it: steps, or whole epochs. */
-export function stepsOf(manifest: Manifest, rows: number): number {
-  const { steps, epochs, batch } = manifest.train;
-  return steps ?? Math.ceil(epochs * Math.ceil(rows / batch));
 }
 
 interface Moments {
@@ -186,8 +183,8 @@ function describe(
   at: { readonly step: number; readonly steps: number; readonly epoch: number; readonly seconds: number },
 ): StepMetrics {
   const table = new UsageTable(manifest);
-  const kinds = batches.flatMap((b) => b.kinds);
-  kinds.forEach((kind, s) => table.add(kind, values.usage, s * manifest.groups.length));
+  const samples = batches.flatMap((b) => b.examples);
+  samples.forEach(({ kind }, s) => table.add(kind, values.usage, s * manifest.groups.length));
   const tokens = batches.reduce((n, b) => n + b.real, 0);
   return {
     step: at.step,

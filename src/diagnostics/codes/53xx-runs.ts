@@ -109,4 +109,9 @@ export const runCodes = codes({
     explain:
       "The base's `config.json` differs from that of the base which the spec was compiled for, in a field that the model definition reads. The compiled code has those numbers built in: compile the spec for this base.",
   },
+  MOE5335: {
+    severity: "error",
+    title: "prompt is empty",
+    explain: "A model continues a text, so it needs at least one token to begin from. Most tokenizers put a beginning-of-sequence token in front of every text; this one does not.",
+  },
 });
