@@ -1,7 +1,7 @@
 import { fail } from "../diagnostics/index.ts";
 import { bf16ToNumber, f16Table, numberToBf16, numberToF16 } from "./half.ts";
 
-/** Bits of one element, for every dtype of safetensors 0.8. */
+/** Bits of one element, for every dtype of safetensors 0.8, in its order: narrow to wide, so aligned when laid out in reverse. */
 export const dtypeBits = {
   BOOL: 8,
   F4: 4,

@@ -216,7 +216,8 @@ export interface TensorData {
  */
 export function encodeSafetensors(tensors: Iterable<TensorData>, metadata: Readonly<Record<string, string>> = {}): Uint8Array {
   const sorted = [...tensors].map((t) => ({ ...t, dtype: t.dtype ?? ("F32" as const) }));
-  sorted.sort((a, b) => dtypeBits[b.dtype] - dtypeBits[a.dtype] || compare(a.dtype, b.dtype) || compare(a.name, b.name));
+  const rank = Object.keys(dtypeBits); // as the reference implementation orders dtypes
+  sorted.sort((a, b) => rank.indexOf(b.dtype) - rank.indexOf(a.dtype) || compare(a.name, b.name));
   const header: [string, unknown][] = [];
   if (Object.keys(metadata).length > 0) header.push(["__metadata__", Object.fromEntries(Object.entries(metadata).sort((a, b) => compare(a[0], b[0])))]);
   let offset = 0;
