@@ -34,7 +34,13 @@ export function loadTokenizer(tokenizerText: string, configText?: string, files:
   const configFile = files.config ?? "tokenizer_config.json";
   const json = objectOf(tokenizerText, file);
   const config = configText === undefined ? {} : objectOf(configText, configFile);
-  if (json["model"] === null || typeof json["model"] !== "object") fail("MOE5150", `${file} has no "model"`, { help: "is it a fast tokenizer's tokenizer.json?" });
+  const model = json["model"];
+  if (model === null || typeof model !== "object") fail("MOE5150", `${file} has no "model"`, { help: "is it a fast tokenizer's tokenizer.json?" });
+  const { type, vocab } = model as { type?: unknown; vocab?: unknown };
+  // Files of tokenizers before 0.8 have no type: the library tells them apart. What it does not know it would split by chance.
+  if (type !== undefined && !["BPE", "Unigram", "WordPiece"].includes(String(type)))
+    fail("MOE5150", `${file} has a model of type ${JSON.stringify(type)}, expected BPE, Unigram or WordPiece`);
+  if (vocab === null || typeof vocab !== "object") fail("MOE5150", `${file} has no vocabulary: model.vocab must be an object or a list`);
   // The library insists on every part being mentioned; the format lets writers leave out what is null.
   const parts = { normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, added_tokens: [], ...json };
   // Its clean-up (" ." to ".") is on unless a configuration says otherwise; a tokenizer.json alone means none.
