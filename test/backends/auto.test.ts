@@ -2,7 +2,6 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { backendNames, probeBackends, startBackend, type BackendReport } from "../../src/runtime/backends/index.ts";
 import { testBackends } from "../support/backends.ts";
 
-// In a file of its own, and so in a process of its own: `auto` may load a native library that bears no other beside it.
 describe("probeBackends and auto", () => {
   let reports: readonly BackendReport[];
   beforeAll(async () => {

@@ -13,10 +13,6 @@ export const testBackends: readonly BackendName[] = (process.env["MOEC_TEST_BACK
     return s as BackendName;
   });
 
-if (testBackends.includes("webgpu") && testBackends.some((name) => name.startsWith("tfjs-node"))) {
-  throw new Error("MOEC_TEST_BACKENDS: webgpu and tfjs-node cannot share a process (MOE5204): run the tests once for each");
-}
-
 /**
  * The same without WebGPU, for tests that compute a lot: in CI its device is simulated by the CPU, some 70 times slower
  * than wasm.

@@ -25,10 +25,9 @@ export const backendCodes = codes({
   },
   MOE5204: {
     severity: "error",
-    title: "backends that cannot share a process",
+    title: "two TensorFlow libraries in one process",
     explain:
-      "tfjs-node, tfjs-node-gpu and webgpu bring native libraries that stay in a process once they are loaded. Two TensorFlow " +
-      "libraries register one name, so the second would silently be the first; TensorFlow beside WebGPU's Dawn corrupts memory. " +
-      "Use one of them in a process. wasm and cpu go with any of them.",
+      "tfjs-node and tfjs-node-gpu each bring TensorFlow's own library and register it under one name, so a process can hold " +
+      "only the one that was started first. Use one of the two, or two processes.",
   },
 });

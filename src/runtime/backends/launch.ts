@@ -13,7 +13,7 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
   const tf = await host.core();
   // Production mode only takes away tfjs's own messages; the reasons that matter are caught below.
   tf.enableProdMode();
-  refuseBadCompany(name, tf);
+  refuseSecondTensorFlow(name, tf);
 
   let undoGpu = (): void => {};
   try {
@@ -77,28 +77,17 @@ function setWasmPath(module: WasmModule, tf: TensorFlow, path: string | undefine
   if (path !== undefined && !("wasm" in tf.engine().registry)) module.setWasmPaths(path);
 }
 
-/** The TensorFlow package that this process has loaded. */
+/** The TensorFlow package that this process has loaded: its library stays, though the backend be freed. */
 let loadedTensorFlow: BackendName | undefined;
 
-/**
- * Native libraries stay in a process once they are loaded, and some cannot bear each other. The two TensorFlow packages
- * register one name, so the second to come would silently be the first. TensorFlow beside Dawn corrupts memory: one run
- * in six ended in an aborted mutex, none in dozens with Dawn alone.
- */
-function refuseBadCompany(name: BackendName, tf: TensorFlow): void {
-  const { registry, registryFactory } = tf.engine();
-  const there: BackendName[] = [];
-  if ("webgpu" in registryFactory) there.push("webgpu");
-  if ("tensorflow" in registryFactory) {
-    const running = registry["tensorflow"] as unknown as NativeBackend | undefined;
-    // Freed, its library is still there; which of the two it was is known from its start.
-    there.push(running ? (running.isGPUPackage ? "tfjs-node-gpu" : "tfjs-node") : (loadedTensorFlow ?? "tfjs-node"));
-  }
-  const native: readonly BackendName[] = ["tfjs-node-gpu", "tfjs-node", "webgpu"];
-  const other = there.find((n) => n !== name);
-  if (other === undefined || !native.includes(name)) return;
+/** Both native packages register as "tensorflow", and the second to come would silently be the first. */
+function refuseSecondTensorFlow(name: BackendName, tf: TensorFlow): void {
+  if (engineNameOf[name] !== "tensorflow") return;
+  const running = tf.engine().registry["tensorflow"] as unknown as NativeBackend | undefined;
+  const other = running ? (running.isGPUPackage ? "tfjs-node-gpu" : "tfjs-node") : loadedTensorFlow;
+  if (other === undefined || other === name) return;
   fail("MOE5204", `The backend ${name} cannot start in this process, which has started ${other}.`, {
-    help: "Their native libraries cannot share a process: use one of the two, or two processes.",
+    help: "Both bring TensorFlow's own library, and a process holds one: use one of the two.",
   });
 }
 
