@@ -1,4 +1,4 @@
-import { diagnostic, DiagnosticError, fail, type Diagnostic } from "../diagnostics/index.ts";
+import { diagnostic, DiagnosticError, type Diagnostic } from "../diagnostics/index.ts";
 import { plain } from "./json.ts";
 import { validateJson, type JsonSchema } from "./schema.ts";
 import { decodeText, parseJsonFile } from "./text.ts";
@@ -59,10 +59,4 @@ export function whyOutside(name: string): string | undefined {
   if (name.split("/").some((part) => part === "..")) return 'the path goes up with ".."';
   if (name.split("/").some((part) => part === "." || part === "")) return 'the path has an empty or "." part';
   return undefined;
-}
-
-/** Fails as `parseIndex` does, for a single name. */
-export function refuseOutside(name: string, file: string): void {
-  const reason = whyOutside(name);
-  if (reason !== undefined) fail("MOE5103", `${file} names ${JSON.stringify(name.slice(0, 200))}, which leaves its folder: ${reason}`);
 }

@@ -125,6 +125,9 @@ describe("folders", () => {
     expect(d!.message).toMatch(/^m\/config\.json, line 3, column 3: expected a key in quotes, found "b"$/);
     expect(d!.primary!.span.start).toBe(14);
   });
+  it("a config.json in Latin-1", async () => {
+    expect(await codes({ "m/config.json": Uint8Array.of(0x7b, 0xe9, 0x7d) })).toEqual(["MOE5104"]);
+  });
   it.each(["../x", "a/../../x", "/etc/passwd", "C:/x", "c:x", "a\\b", "..", "a\0b", "", "./x"])("an index may not name %j", async (name) => {
     expect(await codes({ "m/config.json": "{}", "m/model.safetensors.index.json": index({ w: name }) })).toEqual([name === "" ? "MOE5106" : "MOE5103"]);
   });

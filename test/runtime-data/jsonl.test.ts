@@ -159,6 +159,7 @@ describe("files", () => {
   it("many faults are counted, and one unknown kind is one fault", () => {
     const many = parse("x\n".repeat(1000));
     expect(many.diagnostics).toHaveLength(101);
+    expect(many.diagnostics.at(-1)!.code).toBe("MOE5146");
     expect(many.diagnostics.at(-1)!.message).toBe("900 further faults are not shown");
     const kinds = parse('{"prompt": "a", "completion": "b", "kind": "k"}\n'.repeat(9), { knownKinds });
     expect(kinds.diagnostics).toHaveLength(1);
