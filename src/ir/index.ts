@@ -7,3 +7,6 @@ export * from "./ops/index.ts";
 export * from "./builder.ts";
 export * from "./interpret.ts";
 export * from "./cost.ts";
+export { verify, globalConstraints, type GlobalConstraint, type VerifyOptions } from "./verify.ts";
+export { printModule, printFunction, uniqueNames, type PrintOptions } from "./text/print.ts";
+export { parseModule, type Parsed } from "./text/parse.ts";
