@@ -1,0 +1,614 @@
+import type { IToken, ParserMethod, TokenType } from "chevrotain";
+import type {
+  AxisItem, AxisList, Binding, BlockItem, Body, BodyItem, ConfigField, Expression, FunctionDefinition, LinearItem,
+  MapDefinition, ModelDefinition, Name, Parameter, ParameterType, RequireItem, Signature, TensorParameter, WeightItem,
+} from "./ast.ts";
+import { ExpressionParser } from "./expressions.ts";
+import * as t from "./tokens.ts";
+
+const simpleTypes: ReadonlySet<string> = new Set(["int", "float", "bool", "string", "axis"]);
+
+/** What stands between the braces of a body or a block. */
+interface Contents {
+  readonly items: readonly BodyItem[];
+  readonly body: Body;
+}
+
+/** The rules of what the library writes: experts, routers, balances, functions, models. */
+export abstract class DefinitionParser extends ExpressionParser {
+  // ——— parameters and types ———
+
+  protected readonly axes: ParserMethod<[], AxisList> = this.RULE("axes", (): AxisList => {
+    const start = this.here;
+    const axes: Name[] = [];
+    this.CONSUME(t.LSquare);
+    this.MANY(() => {
+      const name = this.CONSUME(t.Identifier);
+      this.ACTION(() => axes.push(this.nameOf(name)));
+      this.OPTION(() => this.CONSUME(t.Comma));
+      this.commaBefore("an axis", this.next(t.Identifier));
+    });
+    this.CONSUME(t.RSquare);
+    return this.ACTION(() => ({ span: this.spanFrom(start), axes }));
+  });
+
+  /** Axes where `[` is next, else none and a report. */
+  private wantAxes(index: 1 | 2): AxisList {
+    if (!this.RECORDING_PHASE && !this.next(t.LSquare)) {
+      this.unexpected("MOE1001", `expected the axes in \`[ ]\`, but found ${this.found()}`, { at: this.spanOfNext(), label: "expected `[`" });
+      this.quiet();
+      return this.noAxes();
+    }
+    return index === 1 ? this.SUBRULE1(this.axes) : this.SUBRULE2(this.axes);
+  }
+
+  private readonly type: ParserMethod<[], ParameterType> = this.RULE("type", (): ParameterType => {
+    const start = this.here;
+    return this.OR<ParameterType>([
+      {
+        ALT: () => {
+          const fields = this.SUBRULE(this.recordType);
+          return this.ACTION(() => ({ kind: "record", span: this.spanFrom(start), fields }));
+        },
+      },
+      {
+        ALT: () => {
+          this.CONSUME(t.LSquare);
+          const of = this.wantType(1);
+          this.CONSUME(t.RSquare);
+          return this.ACTION(() => ({ kind: "list", span: this.spanFrom(start), of }));
+        },
+      },
+      {
+        ALT: () => {
+          const choices: Name[] = [];
+          const first = this.CONSUME1(t.Identifier);
+          this.ACTION(() => choices.push(this.nameOf(first)));
+          this.MANY(() => {
+            this.CONSUME(t.Bar);
+            const choice = this.CONSUME2(t.Identifier);
+            this.ACTION(() => choices.push(this.nameOf(choice)));
+          });
+          return this.ACTION((): ParameterType => {
+            const span = this.spanFrom(start);
+            return choices.length === 1 && simpleTypes.has(first.image)
+              ? { kind: first.image as "int", span }
+              : { kind: "choice", span, choices };
+          });
+        },
+      },
+    ]);
+  });
+
+  private wantType(index: 1 | 2): ParameterType {
+    if (!this.RECORDING_PHASE && !this.next(t.LCurly) && !this.next(t.LSquare) && !this.next(t.Identifier)) {
+      this.unexpected("MOE1001", `expected a type, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected a type",
+        help: "a type is `int`, `float`, `bool`, `string`, `axis`, or the names to choose from: `cv2 | var_over_mean`",
+      });
+      this.quiet();
+      return { kind: "choice", span: this.missing().span, choices: [] };
+    }
+    return index === 1 ? this.SUBRULE1(this.type) : this.SUBRULE2(this.type);
+  }
+
+  /** The type after a name's `:`. */
+  protected typed(): ParameterType {
+    this.CONSUME(t.Colon);
+    return this.wantType(2);
+  }
+
+  private readonly recordType: ParserMethod<[], ConfigField[]> = this.RULE("recordType", (): ConfigField[] => {
+    const fields: ConfigField[] = [];
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      const field = this.SUBRULE(this.field);
+      this.ACTION(() => fields.push(field));
+      this.OPTION(() => this.CONSUME(t.Comma));
+    });
+    this.CONSUME(t.RCurly);
+    return fields;
+  });
+
+  private readonly field: ParserMethod<[], ConfigField> = this.RULE("field", (): ConfigField => {
+    const start = this.here;
+    const name = this.CONSUME(t.Identifier);
+    const type = this.typed();
+    const value = this.OPTION(() => {
+      this.CONSUME(t.Equals);
+      return this.want(1, "a value");
+    });
+    return this.ACTION(() => ({
+      kind: "field", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), type, ...(value ? { default: value } : {}),
+    }));
+  });
+
+  private readonly parameters: ParserMethod<[], (Parameter | TensorParameter)[]> = this.RULE("parameters", (): (Parameter | TensorParameter)[] => {
+    const parameters: (Parameter | TensorParameter)[] = [];
+    this.CONSUME(t.LParen);
+    this.MANY(() => {
+      const parameter = this.SUBRULE(this.parameter);
+      this.ACTION(() => parameters.push(parameter));
+      this.OPTION(() => this.CONSUME(t.Comma));
+      this.commaBefore("a parameter", this.next(t.Identifier));
+    });
+    this.CONSUME(t.RParen);
+    return parameters;
+  });
+
+  private readonly parameter: ParserMethod<[], Parameter | TensorParameter> = this.RULE("parameter", (): Parameter | TensorParameter => {
+    const start = this.here;
+    const name = this.CONSUME(t.Identifier);
+    let axes: AxisList | undefined;
+    let type: ParameterType | undefined;
+    let value: Expression | undefined;
+    this.OPTION1(() => {
+      this.OR([
+        {
+          ALT: () => {
+            axes = this.SUBRULE(this.axes);
+          },
+        },
+        {
+          ALT: () => {
+            type = this.typed();
+            this.OPTION2(() => {
+              this.CONSUME(t.Equals);
+              value = this.want(1, "a default value");
+            });
+          },
+        },
+      ]);
+    });
+    return this.ACTION((): Parameter | TensorParameter => {
+      const common = { span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name) };
+      if (type) return { kind: "parameter", ...common, type, ...(value ? { default: value } : {}) };
+      return { kind: "tensor", ...common, ...(axes ? { axes } : {}) };
+    });
+  });
+
+  private wantParameters(index: 1 | 2): (Parameter | TensorParameter)[] {
+    if (!this.RECORDING_PHASE && !this.next(t.LParen)) {
+      const insert = { file: this.fileName, start: this.last, end: this.last };
+      this.unexpected("MOE1001", `expected the parameters in \`( )\`, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `(`",
+        fixes: [{ title: "add `()`", edits: [{ span: insert, text: "()" }], safe: false }],
+      });
+      this.quiet();
+      return [];
+    }
+    return index === 1 ? this.SUBRULE1(this.parameters) : this.SUBRULE2(this.parameters);
+  }
+
+  /** Parameters of an expert, a router or a balance: each needs a type. */
+  private settingsOnly(parameters: readonly (Parameter | TensorParameter)[]): Parameter[] {
+    return parameters.map((parameter) => {
+      if (parameter.kind === "parameter") return parameter;
+      this.mistake("MOE1016", `the parameter \`${parameter.name.text}\` has no type`, {
+        at: parameter.span,
+        label: "expected `: type`",
+        help: "what stands beside the name is set where the definition is used, `rank: int`; tensors are asked for in the signature below, `(x [in]) -> [out]`",
+      });
+      const after = { ...parameter.span, start: parameter.span.end };
+      return { ...parameter, kind: "parameter", type: { kind: "choice", span: after, choices: [] } };
+    });
+  }
+
+  // ——— items ———
+
+  protected readonly require: ParserMethod<[], RequireItem> = this.RULE("require", (): RequireItem => {
+    const start = this.here;
+    this.CONSUME(t.Require);
+    const condition = this.want(1, "a condition");
+    this.equalsInCondition();
+    const message = this.OPTION(() => {
+      this.CONSUME(t.Comma);
+      return this.wantString();
+    });
+    return this.ACTION(() => ({ kind: "require", span: this.spanFrom(start), ...this.docAt(start), condition, ...(message ? { message } : {}) }));
+  });
+
+  private wantString(): RequireItem["message"] {
+    if (!this.RECORDING_PHASE && !this.next(t.StringToken)) {
+      this.unexpected("MOE1001", `expected a string, but found ${this.found()}`, { at: this.spanOfNext(), label: "expected a string in quotes" });
+      this.quiet();
+      return undefined;
+    }
+    return this.SUBRULE(this.string);
+  }
+
+  /** Whether `bias`, `from` or `when` is the clause and not a binding of that name on a line of its own. */
+  private clause(): boolean {
+    return this.LA(2).tokenType !== t.Equals;
+  }
+
+  private readonly weight: ParserMethod<[], WeightItem> = this.RULE("weight", (): WeightItem => {
+    const start = this.here;
+    this.CONSUME(t.Weight);
+    const name = this.CONSUME(t.Identifier);
+    const axes = this.wantAxes(1);
+    const initial = this.OPTION1(() => {
+      this.CONSUME(t.Equals);
+      return this.want(1, "an initial value");
+    });
+    const from = this.OPTION2({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.from) });
+    const when = this.OPTION3({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.when) });
+    return this.ACTION(() => ({
+      kind: "weight", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), axes,
+      ...(initial ? { initial } : {}), ...(from ? { from } : {}), ...(when ? { when } : {}),
+    }));
+  });
+
+  private readonly linear: ParserMethod<[], LinearItem> = this.RULE("linear", (): LinearItem => {
+    const start = this.here;
+    this.CONSUME(t.Linear);
+    const name = this.CONSUME(t.Identifier);
+    const axes = this.wantAxes(1);
+    const bias = this.OPTION1({
+      GATE: () => this.clause(),
+      DEF: () => {
+        this.CONSUME(t.Bias);
+        return this.want(1, "a condition");
+      },
+    });
+    const from = this.OPTION2({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.from) });
+    const when = this.OPTION3({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.when) });
+    return this.ACTION(() => ({
+      kind: "linear", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), axes,
+      ...(bias ? { bias } : {}), ...(from ? { from } : {}), ...(when ? { when } : {}),
+    }));
+  });
+
+  private readonly from: ParserMethod<[], RequireItem["message"]> = this.RULE("from", (): RequireItem["message"] => {
+    this.CONSUME(t.From);
+    return this.wantString();
+  });
+
+  private readonly when: ParserMethod<[], Expression> = this.RULE("when", (): Expression => {
+    this.CONSUME(t.When);
+    const condition = this.want(1, "a condition");
+    this.equalsInCondition();
+    return condition;
+  });
+
+  private readonly axis: ParserMethod<[], AxisItem> = this.RULE("axis", (): AxisItem => {
+    const start = this.here;
+    this.CONSUME(t.Axis);
+    const name = this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    const size = this.want(1, "a size");
+    return this.ACTION(() => ({ kind: "axis", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), size }));
+  });
+
+  private readonly block: ParserMethod<[], BlockItem> = this.RULE("block", (): BlockItem => {
+    const start = this.here;
+    this.CONSUME(t.Block);
+    const name = this.CONSUME(t.Identifier);
+    const count = this.OPTION1(() => {
+      this.CONSUME(t.LSquare);
+      const value = this.want(1, "a count");
+      this.CONSUME(t.RSquare);
+      return value;
+    });
+    const signatureStart = this.here;
+    const parameters = this.wantParameters(1);
+    const result = this.OPTION2(() => {
+      this.CONSUME(t.Arrow);
+      return this.wantAxes(1);
+    });
+    const from = this.OPTION3(() => this.SUBRULE(this.from));
+    const { items, body } = this.wantContents();
+    return this.ACTION(() => ({
+      kind: "block", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name),
+      ...(count ? { count } : {}), ...(from ? { from } : {}), items,
+      signature: { span: this.spanFrom(signatureStart), parameters, ...(result ? { result } : {}), body },
+    }));
+  });
+
+  private readonly item: ParserMethod<[], BodyItem> = this.RULE("item", (): BodyItem =>
+    this.OR<BodyItem>([
+      { ALT: () => this.SUBRULE(this.require) },
+      { ALT: () => this.SUBRULE(this.weight) },
+      { ALT: () => this.SUBRULE(this.linear) },
+      { ALT: () => this.SUBRULE(this.axis) },
+      { ALT: () => this.SUBRULE(this.block) },
+    ]),
+  );
+
+  // ——— bodies ———
+
+  private readonly binding: ParserMethod<[], Binding> = this.RULE("binding", (): Binding => {
+    const start = this.here;
+    const name = this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    const value = this.want(1, `the value of \`${this.RECORDING_PHASE ? "" : name.image}\``);
+    return this.ACTION(() => ({ kind: "let", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), value }));
+  });
+
+  /** Whether the next word is an item's keyword, and not a name that happens to be spelled so. */
+  private startsItem(): boolean {
+    if (this.next(t.Require)) return this.LA(2).tokenType !== t.Equals && (this.startsExpression(2) ? !this.next(t.LParen, 2) || this.sameLine() : false);
+    return (this.next(t.Weight) || this.next(t.Linear) || this.next(t.Axis) || this.next(t.Block)) && this.next(t.Identifier, 2);
+  }
+
+  private readonly contents: ParserMethod<[], Contents> = this.RULE("contents", (): Contents => {
+    const start = this.here;
+    const items: BodyItem[] = [];
+    const statements: (Binding | AxisItem | RequireItem)[] = [];
+    let result: Expression | undefined;
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      this.OR([
+        {
+          GATE: () => this.startsItem(),
+          ALT: () => {
+            const item = this.SUBRULE(this.item);
+            this.ACTION(() => {
+              if (item.kind === "axis" || item.kind === "require") statements.push(item);
+              else items.push(item);
+            });
+          },
+          IGNORE_AMBIGUITIES: true,
+        },
+        {
+          GATE: () => this.next(t.Equals, 2),
+          ALT: () => {
+            const binding = this.SUBRULE(this.binding);
+            this.ACTION(() => statements.push(binding));
+          },
+          IGNORE_AMBIGUITIES: true,
+        },
+        {
+          ALT: () => {
+            const value = this.SUBRULE(this.expression);
+            this.ACTION(() => {
+              if (result) this.notLast(result);
+              result = value;
+            });
+          },
+        },
+      ]);
+    });
+    this.CONSUME(t.RCurly);
+    return this.ACTION((): Contents => {
+      const span = this.spanFrom(start);
+      const last = statements[statements.length - 1];
+      if (result && last && last.span.start > result.span.start && result.kind !== "missing") this.notLast(result);
+      return { items, body: { span, statements, result: result ?? this.noResult(span.end, last) } };
+    });
+  });
+
+  private notLast(result: Expression): void {
+    if (result.kind === "missing") return;
+    this.mistake("MOE1014", "this value is not used", {
+      at: result.span,
+      label: "only the last line of a body is its result",
+      help: "give it a name, `name = …`, or remove it",
+    });
+  }
+
+  private noResult(end: number, last: Binding | AxisItem | RequireItem | undefined): Expression {
+    const at = { file: this.fileName, start: end, end };
+    const brace = { file: this.fileName, start: Math.max(0, end - 1), end };
+    if (!this.inTrouble || last) {
+      this.mistake("MOE1014", "this body has no result", {
+        at: brace,
+        label: "expected the result before this",
+        help: last?.kind === "let" && last.name.text ? `the last line of a body is its result, without a name; add a line \`${last.name.text}\`` : "the last line of a body is its result",
+      });
+    }
+    return { kind: "missing", span: { ...at, start: brace.start, end: brace.start } };
+  }
+
+  private wantContents(): Contents {
+    if (!this.RECORDING_PHASE && !this.next(t.LCurly)) {
+      this.unexpected("MOE1001", `expected \`{\`, but found ${this.found()}`, { at: this.spanOfNext(), label: "expected `{`" });
+      this.quiet();
+      const missing = this.missing();
+      return { items: [], body: { span: missing.span, statements: [], result: missing } };
+    }
+    return this.SUBRULE(this.contents);
+  }
+
+  /** `= expression` or `{ … }`. */
+  private readonly body: ParserMethod<[], Body> = this.RULE("body", (): Body =>
+    this.OR<Body>([
+      {
+        ALT: () => {
+          this.CONSUME(t.Equals);
+          const result = this.want(1, "the result");
+          return this.ACTION(() => ({ span: result.span, statements: [], result }));
+        },
+      },
+      {
+        ALT: () => {
+          const { items, body } = this.SUBRULE(this.contents);
+          this.ACTION(() => {
+            for (const item of items) {
+              this.mistake("MOE1019", `a ${item.kind} stands in a body`, {
+                at: item.span,
+                label: "not here",
+                help: "weights, linears and blocks stand above the signature, not within its body",
+              });
+            }
+          });
+          return body;
+        },
+      },
+    ]),
+  );
+
+  private wantBody(): Body {
+    if (!this.RECORDING_PHASE && !this.next(t.Equals) && !this.next(t.LCurly)) {
+      this.unexpected("MOE1001", `expected \`=\` and the result, or a body in \`{ }\`, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `=` or `{`",
+      });
+      this.quiet();
+      const missing = this.missing();
+      return { span: missing.span, statements: [], result: missing };
+    }
+    return this.SUBRULE(this.body);
+  }
+
+  private readonly signature: ParserMethod<[], Signature> = this.RULE("signature", (): Signature => {
+    const start = this.here;
+    const parameters = this.SUBRULE(this.parameters);
+    const result = this.OPTION(() => {
+      this.CONSUME(t.Arrow);
+      return this.wantAxes(1);
+    });
+    const body = this.wantBody();
+    return this.ACTION(() => ({ span: this.spanFrom(start), ...this.docAt(start), parameters, ...(result ? { result } : {}), body }));
+  });
+
+  // ——— definitions ———
+
+  /** Keeps the first signature; a second one is reported. */
+  private oneSignature(first: Signature | undefined, next: Signature): Signature {
+    if (!first) return next;
+    this.mistake("MOE1015", "a second signature", {
+      at: next.span,
+      label: "not allowed here",
+      secondary: [{ span: first.span, text: "the first one" }],
+      help: "a definition maps one thing; make two definitions of it",
+    });
+    return first;
+  }
+
+  private mustHaveSignature(found: Signature | undefined, what: string, name: IToken, before: number, example: string): void {
+    if (found || this.diagnostics.length > before || this.inTrouble) return;
+    this.mistake("MOE1015", `${what} \`${name.image}\` has no signature`, {
+      at: this.spanOf(name),
+      label: "says nowhere what it computes",
+      help: `the last item of ${what} is its signature, for example \`${example}\``,
+    });
+  }
+
+  private readonly definition: ParserMethod<[], { items: BodyItem[]; signature?: Signature }> = this.RULE("definition", (): { items: BodyItem[]; signature?: Signature } => {
+    const items: BodyItem[] = [];
+    let signature: Signature | undefined;
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      this.OR([
+        {
+          ALT: () => {
+            const item = this.SUBRULE(this.item);
+            this.ACTION(() => items.push(item));
+          },
+        },
+        {
+          ALT: () => {
+            const found = this.SUBRULE(this.signature);
+            this.ACTION(() => {
+              signature = this.oneSignature(signature, found);
+            });
+          },
+        },
+      ]);
+    });
+    this.CONSUME(t.RCurly);
+    return { items, ...(signature ? { signature } : {}) };
+  });
+
+  private map(kind: MapDefinition["kind"], keyword: TokenType, example: string): MapDefinition {
+    const start = this.here;
+    const before = this.diagnostics.length;
+    this.CONSUME(keyword);
+    const name = this.CONSUME(t.Identifier);
+    const parameters = this.wantParameters(1);
+    if (!this.RECORDING_PHASE && !this.next(t.LCurly)) {
+      this.wantContentsReport();
+      return this.mapNode(kind, start, name, parameters, []);
+    }
+    const { items, signature } = this.SUBRULE(this.definition);
+    return this.ACTION(() => {
+      this.mustHaveSignature(signature, kind === "expert" ? "an expert" : `a ${kind}`, name, before, example);
+      return this.mapNode(kind, start, name, parameters, items, signature);
+    });
+  }
+
+  private wantContentsReport(): void {
+    this.unexpected("MOE1001", `expected \`{\`, but found ${this.found()}`, { at: this.spanOfNext(), label: "expected `{`" });
+    this.quiet();
+  }
+
+  private mapNode(kind: MapDefinition["kind"], start: number, name: IToken, parameters: (Parameter | TensorParameter)[], items: BodyItem[], signature?: Signature): MapDefinition {
+    return {
+      kind, span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), parameters: this.settingsOnly(parameters), items,
+      ...(signature ? { signature } : {}),
+    };
+  }
+
+  protected readonly expert: ParserMethod<[], MapDefinition> = this.RULE("expert", (): MapDefinition => this.map("expert", t.Expert, "(x [in]) -> [out] = …"));
+  protected readonly router: ParserMethod<[], MapDefinition> = this.RULE("router", (): MapDefinition => this.map("router", t.Router, "(x [in]) -> [expert] = …"));
+  protected readonly balance: ParserMethod<[], MapDefinition> = this.RULE("balance", (): MapDefinition => this.map("balance", t.Balance, "(gates [sample, position, expert], mask [sample, position]) -> [] = …"));
+
+  protected readonly fn: ParserMethod<[], FunctionDefinition> = this.RULE("fn", (): FunctionDefinition => {
+    const start = this.here;
+    this.CONSUME(t.Fn);
+    const name = this.CONSUME(t.Identifier);
+    const parameters = this.wantParameters(1);
+    const result = this.OPTION(() => {
+      this.CONSUME(t.Arrow);
+      return this.wantAxes(1);
+    });
+    const body = this.wantBody();
+    return this.ACTION(() => ({
+      kind: "fn", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), parameters, ...(result ? { result } : {}), body,
+    }));
+  });
+
+  private readonly configBlock: ParserMethod<[], ConfigField[]> = this.RULE("configBlock", (): ConfigField[] => {
+    this.CONSUME(t.Config);
+    return this.SUBRULE(this.recordType);
+  });
+
+  protected readonly model: ParserMethod<[], ModelDefinition> = this.RULE("model", (): ModelDefinition => {
+    const start = this.here;
+    const before = this.diagnostics.length;
+    const fields: ConfigField[] = [];
+    const items: BodyItem[] = [];
+    let signature: Signature | undefined;
+    this.CONSUME(t.Model);
+    const name = this.CONSUME1(t.Identifier);
+    this.CONSUME(t.LParen);
+    const config = this.CONSUME2(t.Identifier);
+    this.CONSUME(t.RParen);
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      this.OR([
+        {
+          ALT: () => {
+            const found = this.SUBRULE(this.configBlock);
+            this.ACTION(() => fields.push(...found));
+          },
+        },
+        {
+          ALT: () => {
+            const item = this.SUBRULE(this.item);
+            this.ACTION(() => items.push(item));
+          },
+        },
+        {
+          ALT: () => {
+            const found = this.SUBRULE(this.signature);
+            this.ACTION(() => {
+              signature = this.oneSignature(signature, found);
+            });
+          },
+        },
+      ]);
+    });
+    this.CONSUME(t.RCurly);
+    return this.ACTION(() => {
+      this.mustHaveSignature(signature, "a model", name, before, "(tokens [position], mask [position]) -> [position, vocab] { … }");
+      return {
+        kind: "model", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), config: this.nameOf(config), fields, items,
+        ...(signature ? { signature } : {}),
+      };
+    });
+  });
+}

@@ -1,0 +1,415 @@
+import { type IToken, type ParserMethod } from "chevrotain";
+import type {
+  AdapterDeclaration, AlwaysClause, AtClause, BalanceClause, BaseDeclaration, Call, ConstDeclaration, Declaration, ExpertsClause,
+  Expression, Import, KindArrow, Name, ParamDeclaration, Path, PathSegment, RouteClause, Setting, SiteClause, TrainDeclaration,
+  UnfreezeClause,
+} from "./ast.ts";
+import { DefinitionParser } from "./definitions.ts";
+import type { Docs } from "./docs.ts";
+import type { Lines } from "./lines.ts";
+import * as t from "./tokens.ts";
+
+/** What a file holds, before it has a span. */
+export interface FileContents {
+  readonly imports: readonly Import[];
+  readonly declarations: readonly Declaration[];
+}
+
+/** The grammar. One instance serves every file; `grammar/moe.ebnf` is generated from it. */
+export class MoeParser extends DefinitionParser {
+  /** `validate` has Chevrotain check the grammar for ambiguities: a test does, users need not wait for it. */
+  constructor(validate = false) {
+    super(validate);
+    this.performSelfAnalysis();
+  }
+
+  /** Parses a file whose brackets balance. Never raises. */
+  parseFile(file: string, text: string, tokens: IToken[], docs: Docs, lines: Lines): FileContents {
+    this.begin(file, text, tokens, docs, lines);
+    return this.file();
+  }
+
+  private readonly file: ParserMethod<[], FileContents> = this.RULE("file", (): FileContents => {
+    const imports: Import[] = [];
+    const declarations: Declaration[] = [];
+    this.MANY(() => {
+      this.OR([
+        {
+          ALT: () => {
+            const made = this.SUBRULE(this.importDeclaration);
+            this.ACTION(() => made && imports.push(made));
+          },
+        },
+        {
+          ALT: () => {
+            const made = this.SUBRULE(this.declaration);
+            this.ACTION(() => declarations.push(made));
+          },
+        },
+      ]);
+    });
+    return { imports, declarations };
+  });
+
+  private readonly declaration: ParserMethod<[], Declaration> = this.RULE("declaration", (): Declaration =>
+    this.OR<Declaration>([
+      { ALT: () => this.SUBRULE(this.base) },
+      { ALT: () => this.SUBRULE(this.adapter) },
+      { ALT: () => this.SUBRULE(this.train) },
+      { ALT: () => this.SUBRULE(this.param) },
+      { ALT: () => this.SUBRULE(this.constant) },
+      { ALT: () => this.SUBRULE(this.expert) },
+      { ALT: () => this.SUBRULE(this.router) },
+      { ALT: () => this.SUBRULE(this.balance) },
+      { ALT: () => this.SUBRULE(this.fn) },
+      { ALT: () => this.SUBRULE(this.model) },
+    ]),
+  );
+
+  private readonly importDeclaration: ParserMethod<[], Import> = this.RULE("importDeclaration", (): Import => {
+    const start = this.here;
+    this.CONSUME(t.Import);
+    const path = this.CONSUME(t.StringToken);
+    return this.ACTION(() => ({ kind: "import", span: this.spanFrom(start), path: this.stringOf(path) }));
+  });
+
+  private readonly base: ParserMethod<[], BaseDeclaration> = this.RULE("base", (): BaseDeclaration => {
+    const start = this.here;
+    this.CONSUME(t.Base);
+    const name = this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    const call = this.SUBRULE(this.application);
+    return this.ACTION(() => ({
+      kind: "base", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), model: call.callee, args: call.args,
+    }));
+  });
+
+  private readonly adapter: ParserMethod<[], AdapterDeclaration> = this.RULE("adapter", (): AdapterDeclaration => {
+    const start = this.here;
+    const sites: AtClause[] = [];
+    this.CONSUME(t.Adapter);
+    const name = this.CONSUME1(t.Identifier);
+    this.CONSUME(t.On);
+    const base = this.CONSUME2(t.Identifier);
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      const site = this.SUBRULE(this.at);
+      this.ACTION(() => sites.push(site));
+    });
+    this.CONSUME(t.RCurly);
+    return this.ACTION(() => ({
+      kind: "adapter", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), base: this.nameOf(base), sites,
+    }));
+  });
+
+  private readonly at: ParserMethod<[], AtClause> = this.RULE("at", (): AtClause => {
+    const start = this.here;
+    const clauses: SiteClause[] = [];
+    this.CONSUME(t.At);
+    const path = this.SUBRULE(this.path);
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      const clause = this.OR<SiteClause>([
+        { ALT: () => this.SUBRULE(this.experts) },
+        { ALT: () => this.SUBRULE(this.always) },
+        { ALT: () => this.SUBRULE(this.route) },
+        { ALT: () => this.SUBRULE(this.balanceClause) },
+        { ALT: () => this.SUBRULE(this.unfreeze) },
+      ]);
+      this.ACTION(() => clauses.push(clause));
+    });
+    this.CONSUME(t.RCurly);
+    return this.ACTION(() => ({ kind: "at", span: this.spanFrom(start), ...this.docAt(start), path, clauses }));
+  });
+
+  // ——— paths ———
+
+  private readonly path: ParserMethod<[], Path> = this.RULE("path", (): Path => {
+    const start = this.here;
+    const segments: PathSegment[] = [];
+    const segment = (): void => {
+      const made = this.SUBRULE1(this.segment);
+      this.ACTION(() => segments.push(...made));
+    };
+    segment();
+    this.MANY(() => {
+      this.CONSUME(t.Dot);
+      const made = this.SUBRULE2(this.segment);
+      this.ACTION(() => segments.push(...made));
+    });
+    return this.ACTION(() => ({ span: this.spanFrom(start), segments }));
+  });
+
+  private readonly segment: ParserMethod<[], PathSegment[]> = this.RULE("segment", (): PathSegment[] => {
+    const start = this.here;
+    if (!this.RECORDING_PHASE && !this.next(t.PathPiece) && !(this.next(t.LCurly) && this.LA(0).tokenType === t.Dot)) {
+      this.unexpected("MOE1001", `expected a segment of a path, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected a name, a number or `*`",
+        help: "a path names weights of the model: `layers.*.mlp.{gate_proj, up_proj}`, or `**` for all",
+      });
+      this.quiet();
+      return [];
+    }
+    return this.OR<PathSegment[]>([
+      {
+        ALT: () => {
+          const globs: Name[] = [];
+          this.CONSUME(t.LCurly);
+          this.MANY(() => {
+            const glob = this.SUBRULE1(this.glob);
+            this.ACTION(() => globs.push(glob));
+            this.OPTION(() => this.CONSUME(t.Comma));
+            this.commaBefore("a name", this.next(t.PathPiece));
+          });
+          this.CONSUME(t.RCurly);
+          return this.ACTION(() => [{ span: this.spanFrom(start), braces: true, globs }]);
+        },
+      },
+      {
+        ALT: () => {
+          const glob = this.SUBRULE2(this.glob);
+          // `layers.0.1` is lexed as a name, a point and the number 0.1.
+          return this.ACTION(() => splitAtDots(glob).map((part) => ({ span: part.span, braces: false, globs: [part] })));
+        },
+      },
+    ]);
+  });
+
+  private readonly glob: ParserMethod<[], Name> = this.RULE("glob", (): Name => {
+    const start = this.here;
+    this.CONSUME1(t.PathPiece);
+    this.MANY({ GATE: () => this.adjacent(), DEF: () => this.CONSUME2(t.PathPiece) });
+    return this.ACTION(() => {
+      const span = this.spanFrom(start);
+      return { span, text: this.text.slice(span.start, span.end) };
+    });
+  });
+
+  // ——— clauses ———
+
+  private readonly experts: ParserMethod<[], ExpertsClause> = this.RULE("experts", (): ExpertsClause => {
+    const start = this.here;
+    this.CONSUME(t.Experts);
+    const name = this.CONSUME(t.Identifier);
+    const count = this.expertCount(name);
+    this.CONSUME(t.Equals);
+    const value = this.SUBRULE(this.application);
+    return this.ACTION(() => ({ kind: "experts", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), count, value }));
+  });
+
+  private expertCount(name: IToken): Expression {
+    if (!this.RECORDING_PHASE && !this.next(t.LSquare)) {
+      this.unexpected("MOE1001", `expected the number of experts in \`[ ]\`, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `[`",
+        help: `write how many there are: \`experts ${name.image || "name"}[4] = …\``,
+      });
+      this.quiet();
+      return this.missing();
+    }
+    this.CONSUME(t.LSquare);
+    const count = this.want(1, "the number of experts");
+    this.CONSUME(t.RSquare);
+    return count;
+  }
+
+  private readonly always: ParserMethod<[], AlwaysClause> = this.RULE("always", (): AlwaysClause => {
+    const start = this.here;
+    this.CONSUME(t.Always);
+    const name = this.OPTION({
+      GATE: () => this.next(t.Equals, 2),
+      DEF: () => {
+        const token = this.CONSUME(t.Identifier);
+        this.CONSUME(t.Equals);
+        return token;
+      },
+    });
+    const value = this.SUBRULE(this.application);
+    return this.ACTION(() => ({
+      kind: "always", span: this.spanFrom(start), ...this.docAt(start), ...(name ? { name: this.nameOf(name) } : {}), value,
+    }));
+  });
+
+  private readonly route: ParserMethod<[], RouteClause> = this.RULE("route", (): RouteClause => {
+    const start = this.here;
+    this.CONSUME(t.Route);
+    const value = this.SUBRULE(this.application);
+    const per = this.OPTION(() => {
+      this.CONSUME(t.Per);
+      return this.CONSUME(t.Identifier);
+    });
+    return this.ACTION(() => ({
+      kind: "route", span: this.spanFrom(start), ...this.docAt(start), value, ...(per ? { per: this.nameOf(per) } : {}),
+    }));
+  });
+
+  private readonly balanceClause: ParserMethod<[], BalanceClause> = this.RULE("balanceClause", (): BalanceClause => {
+    const start = this.here;
+    this.CONSUME(t.Balance);
+    const term = this.want(1, "a weight and a balance, `0.1 * localized()`");
+    const reduction = this.OPTION1(() => {
+      const from = this.here;
+      const token = this.OR([{ ALT: () => this.CONSUME(t.Sum) }, { ALT: () => this.CONSUME(t.Mean) }]);
+      this.CONSUME(t.Over);
+      this.CONSUME(t.Sites);
+      return this.ACTION(() => ({ kind: token.tokenType === t.Sum ? ("sum" as const) : ("mean" as const), span: this.spanFrom(from) }));
+    });
+    const unmasked = this.OPTION2(() => this.CONSUME(t.Unmasked));
+    const map: KindArrow[] = [];
+    this.OPTION3(() => {
+      this.CONSUME(t.LCurly);
+      this.MANY(() => {
+        const arrow = this.SUBRULE(this.arrow);
+        this.ACTION(() => map.push(arrow));
+      });
+      this.CONSUME(t.RCurly);
+    });
+    return this.ACTION(() => ({
+      kind: "balance", span: this.spanFrom(start), ...this.docAt(start), ...this.splitTerm(term),
+      ...(reduction ? { reduction } : {}), ...(unmasked ? { unmasked: this.spanOf(unmasked) } : {}), map,
+    }));
+  });
+
+  /** The last factor of a balance's term is the balance; what stands before it is the weight. */
+  private splitTerm(term: Expression): { weight?: Expression; value: Call } {
+    if (term.kind === "call") return { value: term };
+    const last = term.kind === "binary" && term.operator === "*" ? term.right : term;
+    const weight = term.kind === "binary" && term.operator === "*" ? { weight: term.left } : {};
+    if (last.kind === "call") return { ...weight, value: last };
+    const callee = last.kind === "name" ? { span: last.span, text: last.text } : { span: { ...last.span, start: last.span.end }, text: "" };
+    if (last.kind === "name") {
+      this.mistake("MOE1018", `\`${last.text}\` is named but not applied`, {
+        at: last.span,
+        label: "no `( )`",
+        help: `write \`${last.text}()\`, with its arguments between the brackets`,
+        fixes: [{ title: "add `()`", edits: [{ span: { ...last.span, start: last.span.end }, text: "()" }], safe: true }],
+      });
+    } else if (last.kind !== "missing") {
+      this.mistake("MOE1013", "a balance ends with what it applies, such as `localized()`", {
+        at: term.span,
+        label: "not a weight times a balance",
+        help: "write the weight first: `balance 0.1 * localized(delta: 0.1)`",
+      });
+    }
+    return { ...weight, value: { kind: "call", span: last.span, callee, args: [] } };
+  }
+
+  private readonly arrow: ParserMethod<[], KindArrow> = this.RULE("arrow", (): KindArrow => {
+    const start = this.here;
+    const to: Name[] = [];
+    const from = this.OR<Name>([
+      {
+        ALT: () => {
+          const token = this.CONSUME1(t.Identifier);
+          return this.ACTION(() => this.nameOf(token));
+        },
+      },
+      {
+        ALT: () => {
+          const token = this.CONSUME(t.StringToken);
+          return this.ACTION(() => ({ span: this.spanOf(token), text: this.stringOf(token).value }));
+        },
+      },
+    ]);
+    this.CONSUME(t.Arrow);
+    const first = this.CONSUME2(t.Identifier);
+    this.ACTION(() => to.push(this.nameOf(first)));
+    this.MANY({
+      // A comma may also end an arrow: `a -> x, b -> y`.
+      GATE: () => this.LA(3).tokenType !== t.Arrow,
+      DEF: () => {
+        this.CONSUME1(t.Comma);
+        const group = this.CONSUME3(t.Identifier);
+        this.ACTION(() => to.push(this.nameOf(group)));
+      },
+    });
+    const span = this.ACTION(() => this.spanFrom(start));
+    this.OPTION(() => this.CONSUME2(t.Comma));
+    return this.ACTION(() => ({ span, from, to }));
+  });
+
+  private readonly unfreeze: ParserMethod<[], UnfreezeClause> = this.RULE("unfreeze", (): UnfreezeClause => {
+    const start = this.here;
+    this.CONSUME(t.Unfreeze);
+    return this.ACTION(() => ({ kind: "unfreeze", span: this.spanFrom(start), ...this.docAt(start) }));
+  });
+
+  // ——— the other declarations ———
+
+  private readonly train: ParserMethod<[], TrainDeclaration> = this.RULE("train", (): TrainDeclaration => {
+    const start = this.here;
+    const settings: Setting[] = [];
+    this.CONSUME(t.Train);
+    const adapter = this.CONSUME(t.Identifier);
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      const setting = this.SUBRULE(this.setting);
+      this.ACTION(() => settings.push(setting));
+    });
+    this.CONSUME(t.RCurly);
+    return this.ACTION(() => ({ kind: "train", span: this.spanFrom(start), ...this.docAt(start), adapter: this.nameOf(adapter), settings }));
+  });
+
+  private readonly setting: ParserMethod<[], Setting> = this.RULE("setting", (): Setting => {
+    const start = this.here;
+    const name = this.CONSUME(t.Identifier);
+    this.ACTION(() => {
+      if (!this.next(t.Equals) && !this.next(t.Colon)) return;
+      const span = this.spanOf(this.LA(1));
+      this.mistake("MOE1012", `a setting is its name and its value, without \`${this.LA(1).image}\``, {
+        at: span,
+        label: "not needed",
+        fixes: [{ title: `remove \`${this.LA(1).image}\``, edits: [{ span: { ...span, start: this.last }, text: "" }], safe: true }],
+      });
+      this.SKIP_TOKEN();
+    });
+    const value = this.settingValue(name);
+    return this.ACTION(() => ({ span: this.spanFrom(start), name: this.nameOf(name), value }));
+  });
+
+  private settingValue(name: IToken): Expression {
+    if (!this.RECORDING_PHASE && (!this.sameLine() || !this.startsExpression())) {
+      this.unexpected("MOE1002", `expected the value of \`${name.image}\` after it on its line, but found ${this.sameLine() ? this.found() : "the end of the line"}`, {
+        at: this.spanOf(name),
+        label: "no value",
+      });
+      return this.missing();
+    }
+    return this.SUBRULE(this.expression);
+  }
+
+  private readonly param: ParserMethod<[], ParamDeclaration> = this.RULE("param", (): ParamDeclaration => {
+    const start = this.here;
+    this.CONSUME(t.Param);
+    const name = this.CONSUME(t.Identifier);
+    const type = this.typed();
+    this.CONSUME(t.Equals);
+    const value = this.want(1, "a default value");
+    const allowed = this.OPTION(() => {
+      this.CONSUME(t.In);
+      return this.want(2, "the list of allowed values");
+    });
+    return this.ACTION(() => ({
+      kind: "param", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), type, default: value, ...(allowed ? { allowed } : {}),
+    }));
+  });
+
+  private readonly constant: ParserMethod<[], ConstDeclaration> = this.RULE("constant", (): ConstDeclaration => {
+    const start = this.here;
+    this.CONSUME(t.Const);
+    const name = this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    const value = this.want(1, "a value");
+    return this.ACTION(() => ({ kind: "const", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), value }));
+  });
+}
+
+function splitAtDots(glob: Name): Name[] {
+  let start = glob.span.start;
+  return glob.text.split(".").map((text) => {
+    const span = { file: glob.span.file, start, end: start + text.length };
+    start = span.end + 1;
+    return { span, text };
+  });
+}
