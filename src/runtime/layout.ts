@@ -4,7 +4,7 @@ import type { ManifestWeight } from "../formats/manifest.ts";
  * Row-major elements of a tensor with axes `from`, laid out with axes `to` (the same names in another order). Returns
  * `data` itself where the orders are equal.
  */
-export function reorder(data: Float32Array, sizes: Readonly<Record<string, number>>, from: readonly string[], to: readonly string[]): Float32Array {
+export function reorder<T extends Float32Array | Float64Array>(data: T, sizes: Readonly<Record<string, number>>, from: readonly string[], to: readonly string[]): T {
   // Axes of size 1 do not move data, and neighbours that stay together move as one axis.
   const wanted = to.filter((a) => sizes[a] !== 1);
   const given = from.filter((a) => sizes[a] !== 1);
@@ -18,7 +18,7 @@ export function reorder(data: Float32Array, sizes: Readonly<Record<string, numbe
   }
   const shape = wanted.map((a) => sizes[a]!);
   const strides = wanted.map((a) => strideOf.get(a)!);
-  const out = new Float32Array(data.length);
+  const out = emptyLike(data, data.length);
   const inner = shape.at(-1)!;
   const innerStride = strides.at(-1)!;
   const counter = new Array<number>(shape.length - 1).fill(0);
@@ -33,6 +33,10 @@ export function reorder(data: Float32Array, sizes: Readonly<Record<string, numbe
     }
   }
   return out;
+}
+
+function emptyLike<T extends Float32Array | Float64Array>(data: T, length: number): T {
+  return (data instanceof Float64Array ? new Float64Array(length) : new Float32Array(length)) as T;
 }
 
 /** Sizes by axis name. */
@@ -77,24 +81,24 @@ export function slicesOf(weight: ManifestWeight): FileSlice[] {
 }
 
 /** Joins the slices of one tensor into its memory layout. `parts` are in the slices' order, each in its file's. */
-export function assemble(slices: readonly FileSlice[], parts: readonly Float32Array[]): Float32Array {
+export function assemble<T extends Float32Array | Float64Array>(slices: readonly FileSlice[], parts: readonly T[]): T {
   const first = slices[0]!;
   const { weight, order } = first;
   const sizes = sizesOf(weight);
   if (first.slice === undefined) return reorder(parts[0]!, sizes, order, weight.axes);
   const length = product(first.shape);
-  const joined = new Float32Array(length * parts.length);
+  const joined = emptyLike(parts[0]!, length * parts.length);
   parts.forEach((part, i) => joined.set(part, i * length));
   return reorder(joined, sizes, [first.slice.along, ...order], weight.axes);
 }
 
 /** The inverse of `assemble`. */
-export function takeApart(slices: readonly FileSlice[], data: Float32Array): Float32Array[] {
+export function takeApart<T extends Float32Array | Float64Array>(slices: readonly FileSlice[], data: T): T[] {
   const first = slices[0]!;
   const { weight, order } = first;
   const sizes = sizesOf(weight);
   if (first.slice === undefined) return [reorder(data, sizes, weight.axes, order)];
   const joined = reorder(data, sizes, weight.axes, [first.slice.along, ...order]);
   const length = product(first.shape);
-  return slices.map((_, i) => joined.slice(i * length, (i + 1) * length));
+  return slices.map((_, i) => joined.slice(i * length, (i + 1) * length) as T);
 }
