@@ -103,8 +103,12 @@ export class RunFolder {
     return { state, weights: await open(state.files.weights), moments: await open(state.files.moments) };
   }
 
-  /** Cuts `metrics.jsonl` after the given step: what a killed run wrote beyond its last checkpoint will be written again. */
-  async cutMetrics(step: number): Promise<void> {
+  /**
+   * Makes the folder ready for a run that goes on from its checkpoint: what a killed run left unfinished goes, and so do
+   * the lines of `metrics.jsonl` beyond the checkpoint's step, which will be written again.
+   */
+  async continueFrom({ step, files }: RunState): Promise<void> {
+    await this.sweep([files.weights, files.moments, "state.json"]);
     if ((await this.host.stat(this.metricsFile)) === undefined) return;
     const lines = new TextDecoder().decode(await this.host.readFile(this.metricsFile)).split("\n");
     const kept = lines.filter((line) => {

@@ -78,7 +78,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
   let whole = true;
   try {
     if (folder && !checkpoint) await folder.begin();
-    if (folder && checkpoint) await folder.cutMetrics(step);
+    if (folder && checkpoint) await folder.continueFrom(checkpoint.state);
     let next = step < steps ? prepare(step) : [];
     while (step < steps) {
       if (signal?.aborted) return { step, steps, stopped: "aborted" };

@@ -1,0 +1,115 @@
+/**
+ * What generated code calls beside TensorFlow.js itself. Every helper borrows its arguments and returns tensors that the
+ * caller owns; what it makes on the way is freed before it returns (`addInto` alone consumes what it is given, and says so).
+ */
+import type { Scalar, Tensor } from "@tensorflow/tfjs-core";
+import { Adapter } from "./adapter.ts";
+import { randomNormal, randomUniform } from "./backends/random.ts";
+import type { CompiledProgram, Tf, WeightStore } from "./program.ts";
+import type { AdapterProgram, AdapterTypes } from "./typed.ts";
+
+/** A generated module's export: its manifest and functions, and `load`. */
+export function program<T extends AdapterTypes = AdapterTypes>(compiled: CompiledProgram): AdapterProgram<T> {
+  return { ...compiled, load: (options) => Adapter.load<T["groups"], T["kinds"]>(compiled, options) };
+}
+
+/** The one tensor of a weight. Throws a TypeError where the store lacks it or holds one a layer. */
+export function weightOf(store: WeightStore, name: string): Tensor {
+  const found = Object.hasOwn(store, name) ? store[name] : undefined;
+  if (found === undefined || Array.isArray(found)) throw new TypeError(`the store has no tensor ${JSON.stringify(name)}`);
+  return found as Tensor;
+}
+
+/** A weight's tensors, one a layer. Throws a TypeError where the store has not `count` of them. */
+export function weightsOf(store: WeightStore, name: string, count: number): readonly Tensor[] {
+  const found = Object.hasOwn(store, name) ? store[name] : undefined;
+  if (!Array.isArray(found) || found.length !== count) throw new TypeError(`the store has no list of ${count} tensors ${JSON.stringify(name)}`);
+  return found as readonly Tensor[];
+}
+
+/** The `axis` of a tensor's shape in units of `factor`: how a batch tells its sizes. RangeError where it does not divide. */
+export function sizeOf(tensor: Tensor, axis: number, factor = 1): number {
+  const size = (tensor.shape[axis] ?? Number.NaN) / factor;
+  if (!Number.isInteger(size)) throw new RangeError(`axis ${axis} of a tensor [${tensor.shape.join(", ")}] is not a multiple of ${factor}`);
+  return size;
+}
+
+/** An entry that a module without trainable weights does not have. */
+export function missing(entry: string): never {
+  throw new Error(`this adapter has nothing to train, so it has no \`${entry}\``);
+}
+
+/** total + term, elementwise; frees both. */
+export function addInto<T extends Tensor>(tf: Tf, total: T, term: T): T {
+  const sum: T = tf.add(total, term);
+  total.dispose();
+  term.dispose();
+  return sum;
+}
+
+/** Layers of a module are fewer than this: the interpreter's `LAYERS_PER_STREAM`, so that both draw the same numbers. */
+const LAYERS_PER_STREAM = 4096;
+
+/** Counter-based numbers, f32 [shape]: a function of (seed, step, stream, layer) alone. */
+export function random(tf: Tf, distribution: "uniform" | "normal", seed: number, step: number, layer: number, stream: number, shape: number[]): Tensor {
+  const values = new Float32Array(shape.reduce((n, size) => n * size, 1));
+  const draw = distribution === "uniform" ? randomUniform : randomNormal;
+  draw(values, seed, step, stream * LAYERS_PER_STREAM + layer);
+  return tf.tensor(values, shape, "float32");
+}
+
+/** log(softmax(x)) along the last axis, without the tape that `tf.logSoftmax` prepares. */
+export function logSoftmax(tf: Tf, x: Tensor): Tensor {
+  return tf.tidy(() => {
+    const shifted = tf.sub(x, tf.max(x, -1, true));
+    return tf.sub(shifted, tf.log(tf.sum(tf.exp(shifted), -1, true)));
+  });
+}
+
+/** f32: 1 at each index along a new last axis of `depth`; all 0 where an index is outside. For depths that `tf.oneHot` refuses (1). */
+export function oneHot(tf: Tf, indices: Tensor, depth: number): Tensor {
+  return tf.tidy(() => {
+    const flat = tf.reshape(indices, [indices.size, 1]);
+    const hot = tf.cast(tf.equal(flat, tf.range(0, depth, 1, "int32")), "float32");
+    return tf.reshape(hot, [...indices.shape, depth]);
+  });
+}
+
+/**
+ * Whether an element is among the k greatest along the last axis; ties go to the lower index. Counts how many elements
+ * come before each, pairwise: n² comparisons for n elements, which suits experts, and orders ties alike on every backend
+ * (`tf.topk` does not promise to).
+ */
+export function isTop(tf: Tf, x: Tensor, k: number): Tensor {
+  return tf.tidy(() => {
+    const n = x.shape[x.rank - 1]!;
+    const rows = x.size / n;
+    const own = tf.reshape(x, [rows, n, 1]);
+    const other = tf.reshape(x, [rows, 1, n]);
+    const index = tf.range(0, n, 1, "int32");
+    const lower = tf.less(tf.reshape(index, [1, 1, n]), tf.reshape(index, [1, n, 1]));
+    const tied = tf.mul(tf.cast(tf.equal(other, own), "float32"), tf.cast(lower, "float32"));
+    const before = tf.sum(tf.add(tf.cast(tf.greater(other, own), "float32"), tied), -1);
+    return tf.reshape(tf.less(before, tf.scalar(k - 0.5)), x.shape);
+  });
+}
+
+/** Sums `updates` [indices…, rest…] into the rows of a new [rows, rest…]. */
+export function scatterAdd(tf: Tf, indices: Tensor, updates: Tensor, rows: number): Tensor {
+  const rest = updates.shape.slice(indices.rank);
+  const width = rest.reduce((n, size) => n * size, 1);
+  return tf.tidy(() => {
+    const sums = tf.scatterND(tf.reshape(indices, [indices.size, 1]), tf.reshape(updates, [indices.size, width]), [rows, width]);
+    return tf.reshape(sums, [rows, ...rest]);
+  });
+}
+
+/** `usage` where nothing is routed: f32 [sample, 0]. */
+export function noUsage(tf: Tf, perSample: Tensor): Tensor {
+  return tf.tensor2d([], [perSample.shape[0]!, 0], "float32");
+}
+
+/** `balance` where nothing is balanced. */
+export function noBalance(tf: Tf): Scalar {
+  return tf.scalar(0);
+}
