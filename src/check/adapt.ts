@@ -51,6 +51,7 @@ export function applySite(elaborator: Elaborator, plan: SitePlan, place: SitePla
     const axis = expertAxis;
     const routed = ops.inside("router", () => router(elaborator, plan.router!, place, axis, input));
     gates = routed.gates;
+    ops.emitter.label?.(gates.handle, "gates");
     offered = routed.intermediates;
   }
   let output = input.y;

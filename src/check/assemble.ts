@@ -74,14 +74,14 @@ export class Assembly {
     const signature = definition.signature;
     if (!signature) throw new SyntaxUnit();
     this.#input = input;
-    const scope = new Scope(this.#model.scope);
-    scope.visible.delete(this.#sample);
+    const scope = this.#mapped(this.#model.scope);
     this.#items(definition.items, scope);
     const offers = new Map([["tokens", input.tokens], ["mask", input.mask]]);
     const body = new Scope(scope);
     for (const p of signature.parameters) {
       const value = offers.get(p.name.text);
       if (!value) fail("MOE2015", `a model is not given "${p.name.text}"`, { at: p.name.span, help: `it may ask for: ${[...offers.keys()].join(", ")}` });
+      if (p.kind === "tensor" && p.axes) for (const axis of this.#elaborator.declared(p.axes, body)) body.visible.add(axis);
       body.define(p.name.text, value);
     }
     const logits = this.#signature(signature, body, definition.name.text);
@@ -248,11 +248,19 @@ export class Assembly {
   }
 
   #callBlock(item: BlockItem, outer: Scope, args: readonly Given[], at: Expression): Tensor {
-    const scope = new Scope(outer);
+    const scope = this.#mapped(outer);
     this.#items(item.items, scope);
     const body = new Scope(scope);
     this.#bind(item, body, args, at);
     return this.#signature(item.signature, body, item.name.text);
+  }
+
+  /** A scope for a body: samples and positions are mapped over unless its signature mentions them. */
+  #mapped(outer: Scope): Scope {
+    const scope = new Scope(outer);
+    scope.visible.delete(this.#sample);
+    scope.visible.delete(this.#position);
+    return scope;
   }
 
   #bind(item: BlockItem, scope: Scope, args: readonly Given[], at: Expression): void {
@@ -263,7 +271,9 @@ export class Assembly {
     for (const [i, p] of parameters.entries()) {
       const given = args[i]!;
       if (p.kind === "tensor" && p.axes) {
-        this.#elaborator.hasAxes(given.value, this.#elaborator.declared(p.axes, scope), given.expression, `${item.name.text}'s ${p.name.text}`, scope);
+        const declared = this.#elaborator.declared(p.axes, scope);
+        for (const axis of declared) scope.visible.add(axis);
+        this.#elaborator.hasAxes(given.value, declared, given.expression, `${item.name.text}'s ${p.name.text}`, scope);
       }
       scope.define(p.name.text, given.value);
     }

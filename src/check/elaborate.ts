@@ -508,7 +508,7 @@ export class Elaborator {
       switch (s.kind) {
         case "let":
           if (scope.names.has(s.name.text)) fail("MOE2013", `"${s.name.text}" is already defined`, { at: s.name.span, help: "a name is given once: choose another" });
-          scope.define(s.name.text, this.evaluate(s.value, scope));
+          scope.define(s.name.text, this.#labelled(this.evaluate(s.value, scope), s.name.text));
           break;
         case "axis":
           this.defineAxis(s.name, s.size, scope);
@@ -519,6 +519,11 @@ export class Elaborator {
       }
     }
     return this.evaluate(body.result, scope);
+  }
+
+  #labelled(value: Entity, name: string): Entity {
+    if (value.kind === "tensor") this.ops.emitter.label?.(value.handle, name);
+    return value;
   }
 
   /** `axis pair = dim / 2`, or `axis source = position`: another axis of the same size. */

@@ -53,6 +53,8 @@ export interface Emitter {
   weight(request: WeightRequest, origin: EmitOrigin): Handle;
   /** A host number: the run's seed, the draw's number. */
   number(name: string): Handle;
+  /** What the text calls a value, for whoever reads the generated code. */
+  label?(handle: Handle, name: string): void;
   /** The layer's index, a host number, inside a fold's body; a zero outside. */
   layer(): Handle;
   /** Runs `body` for each layer of a run, threading `carried` through; returns the last carried and the sums. */

@@ -60,6 +60,12 @@ export class GraphEmitter implements Emitter {
     return value;
   }
 
+  /** Only what an op has made and nothing has named yet: inputs and weights keep their own names. */
+  label(handle: unknown, name: string): void {
+    const value = handle as Value;
+    if (this.#makers.get(value)?.op === value.name) value.name = name;
+  }
+
   /** Outside layers the draw's own number does: what tells draws apart there is their stream. */
   layer(): Value {
     if (!this.#frame.run) return this.number("draw");

@@ -8,4 +8,9 @@ export const configCodes = codes({
     title: "a value for --set does not fit",
     explain: "`--set name=value` gives a value to a `param` of the spec. The name must be declared there and the value must be of its type.",
   },
+  MOE9003: {
+    severity: "error",
+    title: "which adapter?",
+    explain: "The command works on one adapter of the spec. Where a spec declares several, `--adapter NAME` says which.",
+  },
 });

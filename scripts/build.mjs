@@ -1,0 +1,55 @@
+// Bundles the command line, the runtime and the compiler into dist/, with type declarations.
+// Chevrotain is bundled: importing it file by file would cost every start half a second.
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+process.chdir(root);
+
+let esbuild;
+try {
+  esbuild = await import("esbuild");
+} catch {
+  // Installed without development dependencies (from the published package, say): dist/ is already there.
+  console.error("esbuild is not installed: nothing is built");
+  process.exit(existsSync("dist/cli.js") ? 0 : 1);
+}
+
+const { dependencies, peerDependencies, version } = JSON.parse(readFileSync("package.json", "utf8"));
+rmSync("dist", { recursive: true, force: true });
+await esbuild.build({
+  entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts" },
+  outdir: "dist",
+  bundle: true,
+  splitting: true,
+  format: "esm",
+  platform: "node",
+  target: "node20.19",
+  chunkNames: "chunks/[name]-[hash]",
+  external: [...Object.keys(dependencies), ...Object.keys(peerDependencies)],
+  define: { MOEC_VERSION: JSON.stringify(version) },
+  banner: { js: "" },
+  legalComments: "linked",
+  logLevel: "warning",
+});
+
+// Declarations for users of the runtime and the compiler.
+const tsc = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" });
+if (tsc.status !== 0) process.exit(tsc.status ?? 1);
+// The sources import each other as .ts; what users get are .d.ts beside no source, which NodeNext finds as .js.
+const rewrite = (folder) => {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) rewrite(path);
+    else if (path.endsWith(".d.ts")) {
+      const text = readFileSync(path, "utf8");
+      writeFileSync(path, text.replace(/((?:from|import)\s*\(?\s*["']\.{1,2}\/[^"']+)\.ts(["'])/g, "$1.js$2"));
+    }
+  }
+};
+rewrite("dist/types");
+
+mkdirSync("dist/schemas", { recursive: true });
+for (const file of readdirSync("grammar")) if (file.endsWith(".schema.json")) cpSync(join("grammar", file), join("dist/schemas", file));

@@ -1,0 +1,132 @@
+import { relative, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { CheckedAdapter } from "../check/index.ts";
+import { chooseAdapter, compileAdapter, loadProgram, printProgram, type Compiled, type Program } from "../compiler/index.ts";
+import { DiagnosticError, fail } from "../diagnostics/index.ts";
+import { plain } from "../formats/json.ts";
+import { decodeText, parseJsonFile } from "../formats/text.ts";
+import { atomicWrite, NodeHost } from "../runtime/files/index.ts";
+import { Adapter } from "../runtime/adapter.ts";
+import type { BackendName } from "../runtime/backends/types.ts";
+import type { CompiledProgram } from "../runtime/program.ts";
+import { library, packageFolder } from "./library.ts";
+import type { Terminal } from "./terminal.ts";
+
+/** What every command that runs a spec takes. */
+export interface RunOptions {
+  readonly adapter?: string;
+  readonly base?: string;
+  readonly set?: ReadonlyMap<string, string>;
+  readonly backend?: BackendName | "auto";
+  readonly seed?: number;
+  readonly allowNan?: boolean;
+}
+
+/** A spec with one adapter chosen, checked and without errors. */
+export interface Chosen {
+  readonly program: Program;
+  readonly adapter: CheckedAdapter;
+  /** The base checkpoint's folder. */
+  readonly base: string;
+}
+
+/** Reads and checks a spec; throws its diagnostics where one is an error, shows its warnings. */
+export async function chooseFrom(terminal: Terminal, texts: Map<string, string>, file: string, options: RunOptions): Promise<Chosen> {
+  const program = await loadProgram(new NodeHost(), file, {
+    library: library(),
+    ...(options.set ? { set: options.set } : {}),
+    ...(options.base === undefined ? {} : { base: options.base }),
+  });
+  for (const [path, text] of program.texts) texts.set(path, text);
+  if (program.diagnostics.some((d) => d.severity === "error")) throw new DiagnosticError(program.diagnostics);
+  terminal.show(program.diagnostics, texts);
+  const adapter = chooseAdapter(program, options.adapter);
+  return { program, adapter, base: program.basePath(adapter) };
+}
+
+/** Compiles an adapter and loads the code that was made: the same code that `moec build` writes, without types. */
+export async function executable(chosen: Chosen): Promise<{ readonly compiled: Compiled; readonly code: CompiledProgram }> {
+  const compiled = await compileAdapter(chosen.program, chosen.adapter);
+  const runtime = pathToFileURL(resolve(packageFolder, "dist/runtime.js")).href;
+  const text = await printProgram(compiled, { types: false, format: false, runtimeImport: runtime });
+  const module = (await import(`data:text/javascript;base64,${Buffer.from(text).toString("base64")}`)) as Record<string, CompiledProgram>;
+  const code = module[compiled.exportName];
+  if (!code) throw new Error(`the generated module exports no ${compiled.exportName}`);
+  return { compiled, code };
+}
+
+/** `run.json` beside a trained adapter: with the copies of the spec it lets `eval` and `generate` build the same again. */
+interface RunFile {
+  readonly format: "moec-spec/1";
+  /** Path of the spec below `spec/`. */
+  readonly spec: string;
+  readonly adapter: string;
+  /** The base's folder, seen from the run's. */
+  readonly base: string;
+  readonly set: Readonly<Record<string, string>>;
+}
+
+/** Copies the spec and what it imports into the run's folder. */
+export async function saveSpec(folder: string, chosen: Chosen, options: RunOptions): Promise<void> {
+  const { program } = chosen;
+  const root = resolve(program.file, "..");
+  for (const [path, text] of program.texts) {
+    if (!path.endsWith(".moe") || path.startsWith("std/")) continue;
+    await atomicWrite(resolve(folder, "spec", relative(root, resolve(path))), text);
+  }
+  const run: RunFile = {
+    format: "moec-spec/1",
+    spec: relative(root, resolve(program.file)),
+    adapter: chosen.adapter.name,
+    base: relative(resolve(folder), resolve(chosen.base)) || ".",
+    set: Object.fromEntries(options.set ?? []),
+  };
+  await atomicWrite(resolve(folder, "run.json"), `${JSON.stringify(run, null, 2)}\n`);
+}
+
+/** A trained adapter's folder, or a spec whose adapter then starts afresh. */
+export async function openTarget(terminal: Terminal, texts: Map<string, string>, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly adapter: Adapter; readonly compiled: Compiled }> {
+  const host = new NodeHost();
+  const found = await host.stat(target);
+  if (!found) fail("MOE5101", `${target} does not exist`, { help: "name a trained adapter's folder, or a .moe file" });
+  let chosen: Chosen;
+  let saved: string | undefined;
+  if (found.kind === "directory") {
+    const run = await readRun(host, target);
+    chosen = await chooseFrom(terminal, texts, `${target}/spec/${run.spec}`, {
+      ...options,
+      adapter: options.adapter ?? run.adapter,
+      base: options.base ?? relative(".", resolve(target, run.base)),
+      set: options.set ?? new Map(Object.entries(run.set)),
+    });
+    saved = target;
+  } else chosen = await chooseFrom(terminal, texts, target, options);
+  const { compiled, code } = await executable(chosen);
+  const adapter = await load(terminal, code, chosen, options, saved);
+  return { chosen, adapter, compiled };
+}
+
+async function readRun(host: NodeHost, folder: string): Promise<RunFile> {
+  const path = `${folder}/run.json`;
+  if (!(await host.stat(path))) fail("MOE5316", `${folder} holds no trained adapter: there is no run.json`, { help: "`moec train` makes such a folder" });
+  const run = plain(parseJsonFile(decodeText(await host.readFile(path), path), path)) as Partial<RunFile> | null;
+  const safe = (p: unknown): p is string => typeof p === "string" && !p.startsWith("/") && !p.split(/[\\/]/).includes("..");
+  if (run?.format !== "moec-spec/1" || !safe(run.spec) || typeof run.base !== "string" || typeof run.adapter !== "string") {
+    fail("MOE5317", `${path} is not what \`moec train\` writes`, { help: "train again, or restore the file" });
+  }
+  return { ...(run as RunFile), set: typeof run.set === "object" && run.set ? run.set : {} };
+}
+
+/** Places base and adapter on the backend. */
+export async function load(terminal: Terminal, code: CompiledProgram, chosen: Chosen, options: RunOptions, saved?: string): Promise<Adapter> {
+  const adapter = await Adapter.load(code, {
+    base: chosen.base,
+    backend: options.backend ?? "auto",
+    ...(saved === undefined ? {} : { adapter: saved }),
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    ...(options.allowNan ? { allowNan: true } : {}),
+    onSkip: (report) => terminal.say(terminal.color.dim(`${report.name} is passed over: ${report.reason ?? "it computes in software"}`)),
+  });
+  terminal.say(terminal.color.dim(`backend ${adapter.backend.name}: ${adapter.backend.device}`));
+  return adapter;
+}

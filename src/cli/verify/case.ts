@@ -1,0 +1,182 @@
+import { type AxisRef, elaborator, Planner, Scope, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlan } from "../../check/index.ts";
+import { dryEmitter } from "../../check/emitter.ts";
+import { DiagnosticError, fail, type Diagnostic } from "../../diagnostics/index.ts";
+import type { NumericDtype } from "../../formats/dtype.ts";
+import { decodeFloat64, isNumeric } from "../../formats/dtype.ts";
+import type { Host } from "../../formats/host.ts";
+import { parseSafetensors, tensorBytes } from "../../formats/safetensors.ts";
+import type { CaseShape } from "../../lower/index.ts";
+import type { AdapterDeclaration, AtClause, BlockItem, BodyItem, LinearItem } from "../../parser/ast.ts";
+import type { Program } from "../../compiler/index.ts";
+
+/** A tensor of a case file, exact in float64. */
+export interface CaseTensor {
+  readonly dtype: NumericDtype;
+  readonly shape: readonly number[];
+  readonly data: Float64Array;
+}
+
+export type CaseTensors = ReadonlyMap<string, CaseTensor>;
+
+/** Reads a whole case file. Cases are small: more than 256 MB is refused. */
+export async function readCase(host: Host, path: string): Promise<CaseTensors> {
+  const found = await host.stat(path);
+  if (found?.kind !== "file") fail("MOE5101", `${path} does not exist`, { help: "--tensors names a safetensors file" });
+  if (found.size > 256 * 2 ** 20) fail("MOE5102", `${path} has ${found.size} bytes; a case of at most 268435456 is read`);
+  const bytes = await host.readFile(path);
+  const tensors = new Map<string, CaseTensor>();
+  for (const entry of parseSafetensors(bytes, path).tensors.values()) {
+    if (!isNumeric(entry.dtype)) continue;
+    tensors.set(entry.name, { dtype: entry.dtype, shape: entry.shape, data: decodeFloat64(entry.dtype, tensorBytes(bytes, entry)) });
+  }
+  return tensors;
+}
+
+/** Which part of a spec a case is about, and how the case's names read in it. */
+export interface CasePlan {
+  readonly shape: CaseShape;
+  /** Names that a tensor of ours may have in the case, the first that is there counts. */
+  readonly caseNames: (ours: string) => readonly string[];
+  readonly kinds: readonly string[];
+}
+
+/**
+ * Finds out what a case is about from the names of its tensors: `base.weight` is one adapted linear,
+ * `base.NAME.weight` a block of the model, `input_ids` the whole model.
+ */
+export function planCase(program: Program, declaration: AdapterDeclaration, adapter: CheckedAdapter | undefined, tensors: CaseTensors): CasePlan {
+  if (tensors.has("input_ids")) {
+    if (!adapter) throw new DiagnosticError(program.diagnostics.filter((d) => d.severity === "error"));
+    return { shape: { kind: "model", adapter }, kinds: adapter.plan.kinds, caseNames: namesFor([...adapter.plan.sites].map(([path, plan]) => [path, path, plan])) };
+  }
+  const single = tensors.get("base.weight");
+  if (single) return planSite(program, declaration, single);
+  const linears = [...tensors.keys()].flatMap((n) => /^base\.([\w-]+)\.weight$/.exec(n)?.slice(1) ?? []);
+  if (linears.length) return planBlock(program, declaration, linears, tensors);
+  return fail("MOE5330", "the case holds neither base.weight, base.NAME.weight nor input_ids: it is not known what it is a case of", {
+    help: "names are those of published cases: x, C, mask, base.weight, expert.0.A, router.weight, output, grad.x …",
+  });
+}
+
+/** The first clause that puts something on a linear. */
+function adaptingClause(declaration: AdapterDeclaration): AtClause {
+  const at = declaration.sites.find((s) => s.clauses.some((c) => c.kind !== "unfreeze"));
+  return at ?? fail("MOE5331", `the adapter "${declaration.name.text}" adapts no linear layer`, { at: declaration.name.span });
+}
+
+function makePlan(program: Program, at: AtClause, from: AxisRef, to: AxisRef): SitePlan {
+  const { context } = program.checked;
+  const found: Diagnostic[] = program.diagnostics.filter((d) => d.code.startsWith("MOE1"));
+  const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), context.constants);
+  const guard = (body: () => void): void => {
+    try {
+      body();
+    } catch (e) {
+      if (!(e instanceof DiagnosticError)) throw e;
+      found.push(...e.diagnostics);
+    }
+  };
+  const plan = planner.plan(at, { in: from, out: to, layer: 0, layers: 1 }, guard, (d) => found.push(d));
+  const errors = found.filter((d) => d.severity === "error");
+  if (errors.length) throw new DiagnosticError(errors);
+  return plan;
+}
+
+function kindsOf(plans: Iterable<SitePlan>): string[] {
+  return [...new Set([...plans].flatMap((p) => p.balances.flatMap((b) => [...b.map.keys()])))];
+}
+
+function planSite(program: Program, declaration: AdapterDeclaration, weight: CaseTensor): CasePlan {
+  const { axes } = program.checked.context;
+  const [to, from] = sides("base.weight", weight);
+  const plan = makePlan(program, adaptingClause(declaration), axes.get("in", from), axes.get("out", to));
+  const kinds = kindsOf([plan]);
+  return { shape: { kind: "site", plan, in: axes.get("in", from), out: axes.get("out", to), kinds }, kinds, caseNames: namesFor([["site", "", plan]]) };
+}
+
+function sides(name: string, weight: CaseTensor): readonly [number, number] {
+  const [out, from] = weight.shape;
+  if (weight.shape.length !== 2 || out === undefined || from === undefined) return fail("MOE5330", `${name} is [${weight.shape.join(", ")}]; a linear's weight is [out, in]`);
+  return [out, from];
+}
+
+/** A block of the base's model definition that has the case's linears, with axes of the case's sizes. */
+function planBlock(program: Program, declaration: AdapterDeclaration, linears: readonly string[], tensors: CaseTensors): CasePlan {
+  const { context } = program.checked;
+  const at = adaptingClause(declaration);
+  const base = context.definitions.bases.get(declaration.base.text);
+  const model = base && context.definitions.models.get(base.model.text);
+  if (!model) throw new DiagnosticError(program.diagnostics.filter((d) => d.severity === "error"));
+  const item = findBlock(model.items, linears);
+  if (!item) return fail("MOE5331", `the model "${model.name.text}" has no block with the linears ${linears.join(", ")}`, { at: at.path.span });
+  const scope = new Scope();
+  scope.define(model.config.text, { kind: "const", value: Object.fromEntries(model.fields.map((f) => [f.name.text, f.type.kind === "bool" ? false : f.type.kind === "record" ? {} : 1])) });
+  for (const symbol of ["sample", "position"]) scope.define(symbol, { kind: "axis", axis: context.axes.get(symbol, symbol) });
+  const nodes: ModelNode[] = [];
+  const sites = new Map<string, SitePlan>();
+  for (const name of linears) {
+    const linear = item.items.find((i): i is LinearItem => i.kind === "linear" && i.name.text === name)!;
+    const [out, from] = sides(`base.${name}.weight`, tensors.get(`base.${name}.weight`)!);
+    const names = linear.axes.axes.map((a) => a.text);
+    const [a, b] = [from, out].map((size, i) => context.axes.get(names[i]!, size)) as [AxisRef, AxisRef];
+    scope.define(names[0]!, { kind: "axis", axis: a });
+    scope.define(names[1]!, { kind: "axis", axis: b });
+    const path = [item.name.text, name];
+    nodes.push({ path, kind: "linear", axes: [a, b], tensors: [{ name: `base.${name}.weight`, axes: [b, a] }] });
+    if (at.path.segments.at(-1)?.globs.some((g) => g.text === name || g.text.includes("*"))) sites.set(path.join("."), makePlan(program, at, a, b));
+  }
+  const kinds = kindsOf(sites.values());
+  const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1 };
+  const adapter = { sites, unfrozen: new Set<string>(), kinds, groups: [], siteCount: () => sites.size };
+  const x = tensors.get("x")?.shape.at(-1);
+  const input = nodes.flatMap((n) => n.axes).find((axis) => axis.size === x && item.signature.parameters[0]?.kind === "tensor" && item.signature.parameters[0].axes?.axes.some((n) => n.text === axis.name));
+  if (!input) return fail("MOE5330", `the block's input x does not fit: its last size is ${x}`);
+  return {
+    shape: { kind: "block", item, scope, model: instance, adapter, in: input },
+    kinds,
+    caseNames: namesFor([...sites].map(([path, plan]) => [path, path.slice(item.name.text.length + 1), plan])),
+  };
+}
+
+function findBlock(items: readonly BodyItem[], linears: readonly string[]): BlockItem | undefined {
+  for (const item of items) {
+    if (item.kind !== "block") continue;
+    const own = item.items.filter((i) => i.kind === "linear").map((i) => i.name.text);
+    if (linears.every((l) => own.includes(l))) return item;
+    const inner = findBlock(item.items, linears);
+    if (inner) return inner;
+  }
+  return undefined;
+}
+
+/**
+ * Our names carry the group and the index in it; cases number all experts of a site, and PEFT's single LoRA has names
+ * of its own. `sites` are [our prefix, the case's prefix, plan].
+ */
+function namesFor(sites: readonly (readonly [string, string, SitePlan])[]): (ours: string) => readonly string[] {
+  const known = new Map<string, string[]>();
+  for (const [ours, theirs, plan] of sites) {
+    const prefix = theirs === "" ? "" : `${theirs}.`;
+    known.set(`${ours}.router.W`, [`${prefix}router.weight`]);
+    let number = 0;
+    const bank = (owner: string, weights: Iterable<string>, always: boolean): void => {
+      for (const w of weights) {
+        const names = [`${prefix}expert.${number}.${w}`];
+        if (always && (w === "A" || w === "B")) names.push(`weight.model.${theirs}.lora_${w}.weight`);
+        known.set(`${ours}.${owner}.${w}`, names);
+      }
+      number++;
+    };
+    for (const b of plan.banks) {
+      const weights = b.definition.items.flatMap((i) => (i.kind === "weight" ? [i.name.text] : []));
+      if (b.always) bank(b.name, weights, true);
+      else {
+        for (let i = 0; i < b.count; i++) {
+          const group = plan.groups.find((g) => b.start + i >= g.start && b.start + i < g.start + g.count)!;
+          bank(`${group.name}.${b.start + i - group.start}`, weights, false);
+        }
+      }
+    }
+  }
+  return (ours) => known.get(ours) ?? [ours];
+}

@@ -1,0 +1,153 @@
+import { basePath, check, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
+import { diagnostic, DiagnosticError, didYouMean, fail, type Diagnostic } from "../diagnostics/index.ts";
+import { readCheckpointHeaders } from "../formats/checkpoint.ts";
+import { joinPath, normalizePath, type Host } from "../formats/host.ts";
+import { loadValidator } from "../formats/schema.ts";
+import { decodeText } from "../formats/text.ts";
+import type { SourceFile } from "../parser/ast.ts";
+import { parse } from "../parser/index.ts";
+
+/** What a program is made from, beside its text. */
+export interface ProgramOptions {
+  /** The library's files: ["std/lora.moe", text]. */
+  readonly library: ReadonlyMap<string, string>;
+  /** Values for the spec's `param`s. */
+  readonly set?: ReadonlyMap<string, string>;
+  /** A checkpoint folder that takes the place of the one the spec names. */
+  readonly base?: string;
+  /** Tensors that a model does not use are errors, not warnings. */
+  readonly strict?: boolean;
+}
+
+/** A spec, read and checked. */
+export interface Program {
+  /** The path as it was given. */
+  readonly file: string;
+  readonly text: string;
+  readonly checked: Checked;
+  /** Texts of all files that diagnostics may point into. */
+  readonly texts: ReadonlyMap<string, string>;
+  readonly diagnostics: readonly Diagnostic[];
+  /** Where the base of an adapter lies, as the host finds it. */
+  readonly basePath: (adapter: CheckedAdapter) => string;
+}
+
+/** Parsed files by path and text: the library is parsed once a process, an unchanged file once. */
+const parsed = new Map<string, { readonly text: string; readonly file: SourceFile }>();
+
+function parseCached(text: string, path: string): SourceFile {
+  const known = parsed.get(path);
+  if (known?.text === text) return known.file;
+  const file = parse(text, path);
+  parsed.set(path, { text, file });
+  return file;
+}
+
+/** The folder of a path; "." for a bare name. */
+export function folderOf(path: string): string {
+  const slash = path.lastIndexOf("/");
+  return slash < 0 ? "." : slash === 0 ? "/" : path.slice(0, slash);
+}
+
+/** A path in a spec, seen from where the spec lies. */
+export function fromSpec(spec: string, path: string): string {
+  return path.startsWith("/") ? path : normalizePath(joinPath(folderOf(spec), path));
+}
+
+/**
+ * Reads a spec with what it imports and the headers of its checkpoints, and checks it. A user's mistakes are in
+ * `diagnostics`; only a spec that cannot be read at all throws.
+ * @throws DiagnosticError where `file` does not exist or is no text
+ */
+export async function loadProgram(host: Host, file: string, options: ProgramOptions): Promise<Program> {
+  const found = await host.stat(file);
+  if (!found) fail("MOE5101", `${file} does not exist`, { help: "name a .moe file" });
+  if (found.kind === "directory") fail("MOE5102", `${file} is a folder, expected a .moe file`);
+  if (found.size > 4 * 2 ** 20) fail("MOE5102", `${file} has ${found.size} bytes, which is no spec`);
+  const text = decodeText(await host.readFile(file), file);
+  return checkText(host, file, text, options);
+}
+
+/** The same for a text that is not (yet) in a file; `file` says where it would lie. */
+export async function checkText(host: Host, file: string, text: string, options: ProgramOptions): Promise<Program> {
+  const library = [...options.library].map(([path, t]) => parseCached(t, path));
+  const extra: Diagnostic[] = [];
+  const files = await readImports(host, parseCached(text, file), extra);
+  const checkpoints = new Map<string, CheckpointHeaders | readonly Diagnostic[]>();
+  for (const declaration of files.flatMap((f) => f.declarations)) {
+    if (declaration.kind !== "base") continue;
+    const path = basePath(declaration);
+    if (path === undefined || checkpoints.has(path)) continue;
+    const folder = options.base ?? fromSpec(file, path);
+    try {
+      checkpoints.set(path, await readCheckpointHeaders(host, folder));
+    } catch (e) {
+      if (!(e instanceof DiagnosticError)) throw e;
+      checkpoints.set(path, e.diagnostics);
+    }
+  }
+  const validate = await loadValidator();
+  const checked = check({
+    library,
+    files,
+    set: options.set ?? new Map(),
+    checkpoints,
+    validate: (schema, value, t, f) => validate(schema as Record<string, unknown>, value, t, f),
+    strict: options.strict ?? false,
+  });
+  const texts = new Map([...library, ...files].map((f) => [f.path, f.text]));
+  for (const headers of checkpoints.values()) if ("configText" in headers) texts.set(headers.configFile, headers.configText);
+  return {
+    file,
+    text,
+    checked,
+    texts,
+    diagnostics: [...extra, ...checked.diagnostics],
+    basePath: (adapter) => options.base ?? fromSpec(file, adapter.base.path),
+  };
+}
+
+/** A spec and all it imports, each once, the spec first. */
+async function readImports(host: Host, main: SourceFile, diagnostics: Diagnostic[]): Promise<SourceFile[]> {
+  const files = [main];
+  const seen = new Set([normalizePath(main.path)]);
+  const root = folderOf(normalizePath(main.path));
+  for (let i = 0; i < files.length; i++) {
+    const from = files[i]!;
+    for (const item of from.imports) {
+      const wanted = item.path.value;
+      const path = fromSpec(from.path, wanted);
+      const inside = root === "." ? !path.startsWith("..") && !path.startsWith("/") : path.startsWith(root === "/" ? root : `${root}/`);
+      if (wanted.startsWith("/") || wanted.includes("\\") || wanted.includes("\0") || !inside || !wanted.endsWith(".moe")) {
+        diagnostics.push(diagnostic("MOE5103", `an import is a .moe file in the spec's folder or below, this is ${JSON.stringify(wanted)}`, { at: item.path.span }));
+        continue;
+      }
+      if (seen.has(path)) continue;
+      seen.add(path);
+      if (seen.size > 1000) fail("MOE5102", "a spec imports more than 1,000 files", { at: item.span });
+      const found = await host.stat(path);
+      if (found?.kind !== "file") {
+        const names = (await host.list?.(folderOf(path)).catch(() => [])) ?? [];
+        const near = didYouMean(path.slice(path.lastIndexOf("/") + 1), names);
+        diagnostics.push(diagnostic("MOE5101", `${path} does not exist`, { at: item.path.span, ...(near ? { help: near } : {}) }));
+        continue;
+      }
+      files.push(parseCached(decodeText(await host.readFile(path), path), path));
+    }
+  }
+  return files;
+}
+
+/** The adapter of a spec that a command works on: the one named, or the only one. */
+export function chooseAdapter(program: Program, name: string | undefined): CheckedAdapter {
+  const { adapters, definitions } = program.checked;
+  const names = [...definitions.adapters.keys()];
+  if (name !== undefined) {
+    const found = adapters.find((a) => a.name === name);
+    if (found) return found;
+    return fail("MOE9003", `${program.file} has no adapter "${name}"`, { help: didYouMean(name, names) ?? (names.length ? `it has: ${names.join(", ")}` : "it declares none") });
+  }
+  if (adapters.length === 1 && names.length === 1) return adapters[0]!;
+  if (names.length === 0) return fail("MOE9003", `${program.file} declares no adapter`, { help: "add one: adapter NAME on BASE { … }" });
+  return fail("MOE9003", `${program.file} declares several adapters`, { help: `say which: --adapter ${names.join(" | --adapter ")}` });
+}
