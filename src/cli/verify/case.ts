@@ -128,9 +128,12 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
   const kinds = kindsOf(sites.values());
   const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1 };
   const adapter = { sites, unfrozen: new Set<string>(), kinds, groups: [], siteCount: () => sites.size };
-  const x = tensors.get("x")?.shape.at(-1);
-  const input = nodes.flatMap((n) => n.axes).find((axis) => axis.size === x && item.signature.parameters[0]?.kind === "tensor" && item.signature.parameters[0].axes?.axes.some((n) => n.text === axis.name));
-  if (!input) return fail("MOE5330", `the block's input x does not fit: its last size is ${x}`);
+  // The block's first parameter says by name which of its axes the input has.
+  const parameter = item.signature.parameters[0];
+  const named = parameter?.kind === "tensor" ? (parameter.axes?.axes ?? []).map((n) => scope.lookup(n.text)) : [];
+  const input = named.flatMap((e) => (e?.kind === "axis" && typeof e.axis.size === "number" ? [e.axis] : []))[0];
+  const x = tensors.get("x");
+  if (!input || input.size !== x?.shape.at(-1)) return fail("MOE5330", `the block's input x does not fit: it is [${x?.shape.join(", ")}]`);
   return {
     shape: { kind: "block", item, scope, model: instance, adapter, in: input },
     kinds,

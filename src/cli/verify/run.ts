@@ -3,7 +3,7 @@ import { fail } from "../../diagnostics/index.ts";
 import type { ManifestWeight } from "../../formats/manifest.ts";
 import { interpret, type Arg, type Module, type Tensor, type Weight } from "../../ir/index.ts";
 import { lowerCase } from "../../lower/index.ts";
-import { differentiate } from "../../passes/index.ts";
+import { differentiate } from "../../passes/differentiate.ts";
 import { assemble, slicesOf, takeApart, type FileSlice } from "../../runtime/layout.ts";
 import type { CasePlan, CaseTensor, CaseTensors } from "./case.ts";
 
