@@ -27,7 +27,7 @@ function binary<K extends Plain>(summary: string, allowed: readonly DType[], f: 
     attributes: {},
     result: result ? `${result}, the axes aligned` : "x's dtype, the axes aligned",
     constraints: [
-      dtypes("C1", allowed, "x"),
+      ...(allowed === any ? [] : [dtypes<"add">("C1", allowed, "x")]),
       { id: "C2", text: "x and y are of one dtype", holds: (types) => tensorAt(types, 0).dtype === tensorAt(types, 1).dtype },
       { id: "C3", text: "axes that both have are of one size", holds: (types) => alignedSizes(tensorTypes(types)) },
     ],
