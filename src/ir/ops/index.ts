@@ -12,7 +12,7 @@ import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
 import type { AttributeKind, AttributeSpec, Constraint, Functions, OpRow } from "./row.ts";
 
-export type { Constraint, Cost, Functions, OpRow, AttributeSpec, AttributeKind } from "./row.ts";
+export type { Constraint, Cost, Functions, OpRow, OperandSpec, AttributeSpec, AttributeKind, EvaluationContext } from "./row.ts";
 export { dotParts, type DotParts } from "./products.ts";
 export { foldParamTypes } from "./functions.ts";
 
