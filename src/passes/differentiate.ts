@@ -209,6 +209,8 @@ class Engine {
     const key = JSON.stringify([fn.name, params, seeds.results, fold ? [fold.carried, fold.shared, fold.summed, fold.index] : null]);
     const known = this.#halves.get(key);
     if (known) return known;
+    if (fold && op.operands.some((v, i) => i >= fold.carried && i < fold.carried + fold.shared && seeds.operands[i] && isList(v.type)))
+      throw new GraphError(`a list shared by all turns of @${fn.name} has no gradient: give each turn its element`);
 
     const shift = fold?.index ? 1 : 0;
     const paramPlace = (i: number): Place => (!fold ? "shared" : i < shift ? "index" : i - shift < fold.carried ? "carried" : i - shift < fold.carried + fold.shared ? "shared" : "list");
@@ -263,7 +265,7 @@ class Engine {
       wanted,
     };
     const back = new Builder(halves.backward, this.functions, fn.doc);
-    const map = new Map<Value, Value>(sorted.map(([v, n]) => [v, back.param(v.type, n.from === "kept" ? v.name : v.name)]));
+    const map = new Map<Value, Value>(sorted.map(([v]) => [v, back.param(v.type, v.name)]));
     for (const o of forward) if (again.has(o)) cloneOp(back, o, map);
     for (const o of backward) cloneOp(back, o, map);
     this.functions.set(halves.backward, back.finish(gradients.map((v) => mapped(map, v))));

@@ -1,0 +1,90 @@
+import { Builder } from "../ir/builder.ts";
+import { bytesOf } from "../ir/cost.ts";
+import type { GraphFunction, Module, Value } from "../ir/graph.ts";
+import { type Sizes, symbolsOf } from "../ir/size.ts";
+import { type AnyOp, calleesFirst, cloneOp, cloneParams, mapped, nominalSymbol, opsOf } from "./tools.ts";
+
+/** What a function holds at its fullest moment. */
+export interface ReleaseReport {
+  readonly fn: string;
+  /** Bytes of values made in the function or by what it calls, params and results of others not counted. */
+  readonly peakBytes: number;
+  /** Values that are released in it. */
+  readonly released: number;
+}
+
+export interface Released {
+  readonly module: Module;
+  readonly report: readonly ReleaseReport[];
+}
+
+/**
+ * Places `release` right after the last use of every tensor and list that a function makes and does not return. Every
+ * result of every op counts as a handle of its own (`list`, `element`, `copy`, `reshape` included), so a target that
+ * hands out one buffer twice must count references, as TensorFlow.js does.
+ *
+ * A function returns what it made, once (C-results): `copy` where a result is a param or stands twice.
+ */
+export function release(module: Module, sizes: Sizes = {}): Released {
+  const functions = new Map<string, GraphFunction>(module.functions);
+  const peaks = new Map<string, number>();
+  const report: ReleaseReport[] = [];
+  for (const fn of calleesFirst(module.functions)) {
+    const made = place(fn, functions);
+    functions.set(fn.name, made);
+    const peakBytes = peakOf(made, peaks, sizes);
+    peaks.set(fn.name, peakBytes);
+    report.push({ fn: fn.name, peakBytes, released: opsOf(made).reduce((n, op) => n + (op.op === "release" ? op.operands.length : 0), 0) });
+  }
+  return { module: { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) }, report };
+}
+
+function place(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>): GraphFunction {
+  const last = new Map<Value, number>();
+  const body = opsOf(fn).filter((op) => op.op !== "release");
+  body.forEach((op, at) => {
+    for (const v of op.results) if (v.type.kind !== "number") last.set(v, at);
+    for (const v of op.operands) if (last.has(v)) last.set(v, at);
+  });
+  for (const v of fn.results) last.delete(v);
+  const ends = new Map<number, Value[]>();
+  for (const [v, at] of last) ends.set(at, [...(ends.get(at) ?? []), v]);
+  const b = new Builder(fn.name, functions, fn.doc);
+  const map = new Map<Value, Value>();
+  cloneParams(b, fn, map);
+  body.forEach((op, at) => {
+    cloneOp(b, op, map);
+    const over = ends.get(at);
+    if (over) b.at(op.origin, () => b.release(over.map((v) => mapped(map, v))));
+  });
+  return b.finish(fn.results.map((v) => mapped(map, v)));
+}
+
+/** The most bytes alive at once: what is made and not yet released, and what a callee holds while it runs. */
+function peakOf(fn: GraphFunction, peaks: ReadonlyMap<string, number>, sizes: Sizes): number {
+  let alive = 0;
+  let peak = 0;
+  for (const op of opsOf(fn)) {
+    if (op.op === "release") {
+      for (const v of op.operands) alive -= bytes(v, sizes);
+      continue;
+    }
+    const made = op.results.reduce((n, v) => n + bytes(v, sizes), 0);
+    peak = Math.max(peak, alive + Math.max(made, callee(op, peaks)), alive + made);
+    alive += made;
+    if (op.op === "fold") peak = Math.max(peak, alive + callee(op, peaks));
+  }
+  return peak;
+}
+
+function callee(op: AnyOp, peaks: ReadonlyMap<string, number>): number {
+  return op.op === "call" || op.op === "fold" ? (peaks.get(op.attributes.fn) ?? 0) : 0;
+}
+
+/** Bytes of a value; a symbol without a size counts as `nominalSymbol`. */
+function bytes(v: Value, sizes: Sizes): number {
+  const known: Record<string, number> = { ...sizes };
+  const axes = v.type.kind === "tensor" ? v.type.axes : v.type.kind === "list" ? v.type.of.axes : [];
+  for (const a of axes) for (const symbol of symbolsOf(a.size)) if (!Object.hasOwn(known, symbol)) known[symbol] = nominalSymbol;
+  return bytesOf(v.type, known);
+}
