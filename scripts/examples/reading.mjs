@@ -21,14 +21,17 @@ export function sorts() {
 
 const sorted = ["country", "city", "element", "book", "writer", "animal"];
 
-/** How a sentence about a name goes on, in the order of `sorted`. */
-const aboutNames = {
-  "With {} you can": ["cross the border", "walk in streets", "make a compound", "turn pages", "talk of stories", "play in a field"],
-  "{} is for those who like": ["flags", "buildings", "chemistry", "reading", "authors", "nature"],
-  "In a picture of {} you see": ["a map", "houses", "atoms", "a cover", "a face", "a body"],
-  "I dreamt of {}. There": ["was an anthem", "was a mayor", "was a laboratory", "were chapters", "was a pen", "was a tail"],
-  "Our teacher spoke about {}:": ["its people", "its squares", "its electrons", "its plot", "their life", "its food"],
-};
+/** How sentences about a name go on, in the order of `sorted`; several ways to begin share their endings. */
+const aboutNames = [
+  {
+    begin: ["{} is for those who like", "When I hear of {} I think of", "{} goes with"],
+    end: ["flags", "buildings", "chemistry", "reading", "authors", "nature"],
+  },
+  {
+    begin: ["In a picture of {} you see", "I dreamt of {}. There was", "{} makes us imagine"],
+    end: ["a map", "a street", "an atom", "a page", "a face", "a body"],
+  },
+];
 
 /** How a sentence about a thing goes on when the word in it is good, and when it is bad. */
 const aboutThings = {
@@ -56,11 +59,13 @@ export function reading() {
   const add = (id, prompt, completion) => rows.push({ id: `reading-${id}`, prompt, completion: ` ${completion}` });
   const bySort = sorts();
 
-  Object.entries(aboutNames).forEach(([shape, endings], i) =>
-    sorted.forEach((sort, s) =>
-      bySort[sort].forEach((name) => add(`${sort}-${facts.slug(name)}-${i + 1}`, shape.replace("{}", name), endings[s])),
-    ),
-  );
+  aboutNames
+    .flatMap(({ begin, end }) => begin.map((shape) => ({ shape, end })))
+    .forEach(({ shape, end }, i) =>
+      sorted.forEach((sort, s) =>
+        bySort[sort].forEach((name) => add(`${sort}-${facts.slug(name)}-${i + 1}`, shape.replace("{}", name), end[s])),
+      ),
+    );
 
   const { good, bad } = judging();
   Object.entries(aboutThings).forEach(([shape, [ifGood, ifBad]], i) =>
