@@ -1,5 +1,5 @@
 /** A saved adapter: `adapter_model.safetensors`, `moec.json`, and PEFT's `adapter_config.json` where PEFT can load it. */
-import { fail } from "../diagnostics/index.ts";
+import { diagnostic, fail, type Diagnostic } from "../diagnostics/index.ts";
 import { joinPath, type Host } from "../formats/host.ts";
 import { plain } from "../formats/json.ts";
 import type { Manifest } from "../formats/manifest.ts";
@@ -33,16 +33,26 @@ export async function saveAdapter(host: OutputHost, folder: string, { manifest, 
 
 /**
  * Opens a saved adapter for a program, in moec's own layout or in PEFT's, under moec's names. Nothing of it is read yet
- * but headers. DiagnosticErrors: MOE5316 no adapter there; MOE5314 and MOE5315 PEFT's configuration does not fit; what
+ * but headers. `onNotice` is told where it was saved from another text of the spec (MOE5318). DiagnosticErrors: MOE5316 no adapter there; MOE5314 and MOE5315 PEFT's configuration does not fit; what
  * is wrong with single tensors is told by `placeWeights`.
  */
-export async function openAdapter(host: Host, folder: string, manifest: Manifest): Promise<TensorFile> {
+export async function openAdapter(host: Host, folder: string, manifest: Manifest, onNotice?: (notice: Diagnostic) => void): Promise<TensorFile> {
   const path = joinPath(folder, ADAPTER_FILE);
   if ((await host.stat(path)) === undefined) {
     const stopped = (await host.stat(joinPath(folder, "checkpoint"))) !== undefined;
     fail("MOE5316", `${folder} holds no saved adapter: there is no ${ADAPTER_FILE}.`, stopped ? { help: "It holds the checkpoint of a run that did not end: resume that first." } : {});
   }
   const file = await openTensorFile(host, path);
+  if (onNotice && (await host.stat(joinPath(folder, MANIFEST_FILE))) !== undefined) {
+    const { spec, adapter } = await readManifest(host, folder);
+    if (adapter !== manifest.adapter || spec?.sha256 !== manifest.spec.sha256) {
+      onNotice(
+        diagnostic("MOE5318", `${folder} was saved as ${adapter} from another text of ${spec?.file ?? "its spec"} than ${manifest.adapter} was compiled from.`, {
+          help: "Its tensors are checked against this spec, but a changed number (an alpha, a router's setting) does not show in them.",
+        }),
+      );
+    }
+  }
   if (!isPeftFile(file)) return file;
   const configPath = joinPath(folder, PEFT_FILE);
   if ((await host.stat(configPath)) === undefined) fail("MOE5316", `${path} has PEFT's layout, but ${PEFT_FILE}, which says its rank and alpha, does not lie beside it.`);

@@ -19,7 +19,12 @@ import { openCheckpoint } from "./tensor-file.ts";
 import { trainRun, type TrainEnd, type TrainOptions } from "./train.ts";
 import { placeWeights } from "./weights.ts";
 
-export interface LoadOptions extends StartOptions {
+interface NoticeOption {
+  /** Told what a user should know and need not act on: rows that repeat, prompts that were shortened, an older spec. */
+  readonly onNotice?: (notice: Diagnostic) => void;
+}
+
+export interface LoadOptions extends StartOptions, NoticeOption {
   /** The base checkpoint's folder. */
   readonly base: string;
   /** A saved adapter's folder, in moec's layout or PEFT's; without one the adapter starts afresh. */
@@ -41,11 +46,6 @@ export type Row<Kind extends string = string> = { readonly prompt: string; reado
 
 /** A JSONL file's path, or rows. */
 export type DataSource<Kind extends string = string> = string | readonly Row<Kind>[];
-
-interface NoticeOption {
-  /** Told what a user should know and need not act on: rows that repeat, prompts that were shortened. */
-  readonly onNotice?: (notice: Diagnostic) => void;
-}
 
 export interface AdapterTrainOptions<Kind extends string = string> extends Omit<TrainOptions, "model" | "examples" | "folder">, NoticeOption {
   /** The spec's own where it is not given, counted from the working directory. */
@@ -108,7 +108,7 @@ export class Adapter<Group extends string = string, Kind extends string = string
     // Files first: a wrong path should not wait for a backend.
     const base = await openCheckpoint(host, options.base, { allowNan: options.allowNan ?? false });
     requireSameBase(manifest, base.config, joinPath(options.base, "config.json"));
-    const adapter = options.adapter === undefined ? undefined : await openAdapter(host, options.adapter, manifest);
+    const adapter = options.adapter === undefined ? undefined : await openAdapter(host, options.adapter, manifest, options.onNotice);
     const backend = typeof options.backend === "object" ? options.backend : await startBackend(options.backend ?? "auto", options);
     const seed = options.seed ?? manifest.train.seed;
     const { onProgress } = options;

@@ -4,6 +4,8 @@ import type { Example } from "./data/examples.ts";
 /** What makes a run this run: where any of it differs, a resumed run would give other numbers. */
 export interface RunIdentity {
   readonly adapter: string;
+  /** The compiler's version: another may compute the same in another order. */
+  readonly moec: string;
   /** SHA-256 of the spec's text. */
   readonly spec: string;
   /** SHA-256 of what the compiler made of it: base, groups, kinds, sites, weights. */
@@ -21,6 +23,7 @@ export async function identityOf(manifest: Manifest, examples: readonly Example[
   const { data: _data, test: _test, steps: _steps, epochs: _epochs, seed: _seed, ...settings } = manifest.train;
   return {
     adapter: manifest.adapter,
+    moec: manifest.moec,
     spec: manifest.spec.sha256,
     program: await sha256(encode({ model, groups, kinds, sites, weights })),
     data: await digest(examples),
@@ -34,6 +37,7 @@ export async function identityOf(manifest: Manifest, examples: readonly Example[
 export function differences(then: RunIdentity, now: RunIdentity): string[] {
   const found: string[] = [];
   if (then.adapter !== now.adapter) found.push(`the adapter was ${then.adapter}, now it is ${now.adapter}`);
+  if (then.moec !== now.moec) found.push(`it was compiled by moec ${then.moec}, now by ${now.moec}`);
   if (then.spec !== now.spec) found.push("the spec's text has changed");
   else if (then.program !== now.program) found.push("the base's configuration or the compiled program has changed, though the spec has not");
   if (then.examples !== now.examples) found.push(`the data had ${then.examples} examples, now it has ${now.examples}`);

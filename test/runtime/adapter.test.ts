@@ -69,6 +69,12 @@ describe.each(fastTestBackends)("an adapter on %s", (name) => {
     const again = await load(host, { adapter: "out", seed: 1234 });
     expect(await snapshot(again.model)).toEqual(await snapshot(run.model));
     expect((await again.evaluate({ data: rows })).overall).toEqual(report.overall);
+    const notices: string[] = [];
+    const onNotice: LoadOptions["onNotice"] = (d) => notices.push(d.code);
+    (await load(host, { adapter: "out", onNotice })).dispose();
+    expect(notices).toEqual([]);
+    (await load(host, { adapter: "out", onNotice }, { manifest: { ...manifest, spec: { file: "tiny.moe", sha256: "1".repeat(64) } } })).dispose();
+    expect(notices).toEqual(["MOE5318"]);
     run.dispose();
     run.dispose();
     again.dispose();

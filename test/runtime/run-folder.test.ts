@@ -123,6 +123,7 @@ describe("a run's folder", () => {
       expect(await why(host, { examples: examples().reverse() })).toContain("the data's examples");
       const other = settings({});
       expect(await why(host, { program: { manifest: { ...other, spec: { file: "tiny.moe", sha256: "1".repeat(64) } } } })).toContain("the spec's text has changed");
+      expect(await why(host, { program: { manifest: { ...other, moec: "9.9.9" } } })).toContain("it was compiled by moec 0.1.0, now by 9.9.9");
       expect(await why(host, { program: { manifest: { ...other, kinds: ["task", "world"] } } })).toContain("the compiled program has changed");
       // All of it in one message, and nothing was touched.
       const both = await why(host, { seed: 8, steps: 6 });

@@ -60,6 +60,13 @@ export const runCodes = codes({
     title: "manifest of another format",
     explain: "`moec.json` was written by another version of moec, whose format this one does not read, or it is damaged.",
   },
+  MOE5318: {
+    severity: "warning",
+    title: "adapter saved from another text of the spec",
+    explain:
+      "The spec's text has changed since the adapter was saved. Names and shapes of its tensors still fit, or it would be refused; but what the text says of scales, routers or " +
+      "activations is not in the tensors, so it may compute something else now. Load it with the spec that it was trained with.",
+  },
   MOE5320: {
     severity: "error",
     title: "checkpoint of another run",
