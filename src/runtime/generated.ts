@@ -8,6 +8,11 @@ import { randomNormal, randomUniform } from "./backends/random.ts";
 import type { CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
+// What generated TypeScript names, so that this module alone is enough for it.
+export type { Manifest } from "../formats/manifest.ts";
+export type { Entries, Tf } from "./program.ts";
+export type { AdapterOf, AdapterProgram, AdapterTypes, TrainableOf, WeightsOf, WeightTypes } from "./typed.ts";
+
 /** A generated module's export: its manifest and functions, and `load`. */
 export function program<T extends AdapterTypes = AdapterTypes>(compiled: CompiledProgram): AdapterProgram<T> {
   return { ...compiled, load: (options) => Adapter.load<T["groups"], T["kinds"]>(compiled, options) };
