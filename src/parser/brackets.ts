@@ -1,7 +1,7 @@
 import { createTokenInstance, type IToken } from "chevrotain";
 import type { Details, Code, Span } from "../diagnostics/index.ts";
 import type { Lines } from "./lines.ts";
-import { Arrow, closerOf, closers, endOf, Equals, Else, If, LCurly, LParen, LSquare, Identifier } from "./tokens.ts";
+import { Arrow, closerOf, closers, endOf, Equals, Identifier, LCurly, LParen, LSquare, OpenString } from "./tokens.ts";
 
 /** Deeper nesting than this is refused: the parser and all that walks the tree recurse. */
 export const maxNesting = 64;
@@ -13,8 +13,6 @@ interface Frame {
   readonly closer: IToken["tokenType"];
   readonly line: number;
   readonly indent: number;
-  /** Conditionals that wait for their `else` within this bracket. */
-  ifs: number;
 }
 
 /**
@@ -29,19 +27,17 @@ export function balanceBrackets(tokens: readonly IToken[], lines: Lines, file: s
   const suspect = firstUnclosed(tokens);
   const out: IToken[] = [];
   const stack: Frame[] = [];
-  let depth = 0;
   let line = -1;
 
   const spanOf = (token: IToken): Span => ({ file, start: token.startOffset, end: endOf(token) });
-  const pop = (): void => {
-    depth -= 1 + stack.pop()!.ifs;
-  };
   const closeMissing = (frame: Frame): void => {
-    const end = endOf(out[out.length - 1]!);
+    const previous = out[out.length - 1]!;
+    const end = endOf(previous);
     const inserted = createTokenInstance(frame.closer, "", end, end, NaN, NaN, NaN, NaN);
     inserted.isInsertedInRecovery = true;
     out.push(inserted);
-    pop();
+    stack.pop();
+    if (previous.tokenType === OpenString) return; // the string took the closing bracket in, and is reported
     const closer = frame.closer.PATTERN as string;
     report("MOE1003", `this \`${frame.token.image}\` is never closed`, {
       at: spanOf(frame.token),
@@ -67,8 +63,8 @@ export function balanceBrackets(tokens: readonly IToken[], lines: Lines, file: s
     }
 
     const closer = closerOf.get(type);
-    if (closer || type === If) {
-      if (depth >= maxNesting) {
+    if (closer) {
+      if (stack.length >= maxNesting) {
         report("MOE1020", `nested more than ${maxNesting} deep`, { at: spanOf(token), help: "give inner parts a name of their own" });
         const missing = createTokenInstance(Identifier, "", token.startOffset, token.startOffset, NaN, NaN, NaN, NaN);
         missing.isInsertedInRecovery = true;
@@ -76,17 +72,7 @@ export function balanceBrackets(tokens: readonly IToken[], lines: Lines, file: s
         i = endOfNest(tokens, i) - 1;
         continue;
       }
-      depth++;
-    }
-    if (closer) {
-      stack.push({ token, closer, line, indent: lines.indentOf(line), ifs: 0 });
-    } else if (top && type === If) {
-      top.ifs++;
-    } else if (top && type === Else && top.ifs > 0) {
-      top.ifs--;
-      depth--;
-    } else if (type === If) {
-      depth--; // outside of brackets a conditional cannot nest in another for long
+      stack.push({ token, closer, line, indent: lines.indentOf(line) });
     } else if (closers.has(type)) {
       if (!stack.some((f) => f.closer === type)) {
         report("MOE1004", `\`${token.image}\` closes nothing`, {
@@ -96,7 +82,7 @@ export function balanceBrackets(tokens: readonly IToken[], lines: Lines, file: s
         continue;
       }
       while (stack[stack.length - 1]!.closer !== type) closeMissing(stack[stack.length - 1]!);
-      pop();
+      stack.pop();
     }
     out.push(token);
   }
@@ -130,17 +116,13 @@ function closesHere(frame: Frame, token: IToken, beginsLine: boolean, line: numb
   return lines.indentOf(line) <= frame.indent;
 }
 
-/** The index after what a too deep bracket (or `if`) at `start` holds. */
+/** The index after the bracket that `start` opens and all that it holds. */
 function endOfNest(tokens: readonly IToken[], start: number): number {
   let open = 0;
   for (let i = start; i < tokens.length; i++) {
     const type = tokens[i]!.tokenType;
     if (closerOf.has(type)) open++;
-    else if (closers.has(type)) {
-      if (open === 0) return i;
-      open--;
-      if (open === 0 && closerOf.has(tokens[start]!.tokenType)) return i + 1;
-    }
+    else if (closers.has(type) && --open === 0) return i + 1;
   }
   return tokens.length;
 }

@@ -229,6 +229,7 @@ export abstract class DefinitionParser extends ExpressionParser {
     this.CONSUME(t.Weight);
     const name = this.CONSUME(t.Identifier);
     const axes = this.wantAxes(1);
+    this.equalsLeftOut();
     const initial = this.OPTION1(() => {
       this.CONSUME(t.Equals);
       return this.want(1, "an initial value");
@@ -240,6 +241,20 @@ export abstract class DefinitionParser extends ExpressionParser {
       ...(initial ? { initial } : {}), ...(from ? { from } : {}), ...(when ? { when } : {}),
     }));
   });
+
+  /** `weight A [in] zeros()`: reports that the `=` is missing and reads over the value. */
+  private equalsLeftOut(): void {
+    this.ACTION(() => {
+      if (!this.next(t.Identifier) || !this.next(t.LParen, 2) || this.next(t.When) || !this.sameLine()) return;
+      const insert = { file: this.fileName, start: this.last, end: this.last };
+      this.unexpected("MOE1001", `expected \`=\` and an initial value, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `=`",
+        fixes: [{ title: "add `=`", edits: [{ span: insert, text: " =" }], safe: true }],
+      });
+      this.SUBRULE9(this.expression);
+    });
+  }
 
   private readonly linear: ParserMethod<[], LinearItem> = this.RULE("linear", (): LinearItem => {
     const start = this.here;
@@ -479,7 +494,7 @@ export abstract class DefinitionParser extends ExpressionParser {
   }
 
   private mustHaveSignature(found: Signature | undefined, what: string, name: IToken, before: number, example: string): void {
-    if (found || this.diagnostics.length > before || this.inTrouble) return;
+    if (found || this.diagnostics.length > before || this.inTrouble || this.LA(0).isInsertedInRecovery === true) return;
     this.mistake("MOE1015", `${what} \`${name.image}\` has no signature`, {
       at: this.spanOf(name),
       label: "says nowhere what it computes",
@@ -583,7 +598,9 @@ export abstract class DefinitionParser extends ExpressionParser {
         {
           ALT: () => {
             const found = this.SUBRULE(this.configBlock);
-            this.ACTION(() => fields.push(...found));
+            this.ACTION(() => {
+              for (const field of found) fields.push(field);
+            });
           },
         },
         {

@@ -1,5 +1,6 @@
 import { EOF, type IToken, type ParserMethod } from "chevrotain";
-import type { Argument, BooleanLiteral, Call, Conditional, Expression, ListExpression, Member, NumberLiteral, StringLiteral } from "./ast.ts";
+import type { Span } from "../diagnostics/index.ts";
+import type { Argument, BooleanLiteral, Call, Conditional, Expression, ListExpression, Member, Missing, NumberLiteral, StringLiteral } from "./ast.ts";
 import { decodeNumber, decodeString } from "./literals.ts";
 import { foldOperators, type FlatOperator } from "./precedence.ts";
 import { TolerantParser } from "./tolerant.ts";
@@ -7,9 +8,19 @@ import * as t from "./tokens.ts";
 
 /** More operators than this in one expression without brackets are refused; the tree they make is as deep. */
 const maxOperators = 400;
+/** So deep may expressions nest in each other; beyond, a conditional is refused (brackets are bounded beforehand). */
+const maxExpressionNesting = 100;
 
 /** The rules of expressions. Operators are read flat, for speed, and made a tree by `foldOperators`. */
 export abstract class ExpressionParser extends TolerantParser {
+  /** How many expressions the parser is in. */
+  #nesting = 0;
+
+  protected override begin(...file: Parameters<TolerantParser["begin"]>): void {
+    this.#nesting = 0;
+    super.begin(...file);
+  }
+
   /** Whether the next token can begin an expression. */
   protected startsExpression(ahead = 1): boolean {
     return this.startsOperand(ahead) || this.next(t.PrefixOperator, ahead);
@@ -18,6 +29,8 @@ export abstract class ExpressionParser extends TolerantParser {
   private startsOperand(ahead = 1): boolean {
     const token = this.LA(ahead);
     const type = token.tokenType;
+    // A name and `=` on the next line is the next binding: the value before it was left out.
+    if (ahead === 1 && this.next(t.Equals, 2) && !this.sameLine()) return false;
     return (
       type === t.NumberToken || type === t.LParen || type === t.LSquare || type === t.If || type === t.True || type === t.False ||
       this.next(t.Identifier, ahead) || this.next(t.StringToken, ahead)
@@ -38,8 +51,9 @@ export abstract class ExpressionParser extends TolerantParser {
     if (this.next(t.Dot) && this.next(t.NumberToken, 2)) help = "a number begins with a digit: `0.5`";
     else if (this.next(t.DoubleStar)) help = "a power is written `a ^ b`";
     else if (this.next(t.LCurly)) help = "braces hold bindings and items; an expression is grouped with `( )`";
-    this.unexpected("MOE1002", `expected ${what}, but found ${this.found()}`, {
-      at: this.spanOfNext(),
+    const ended = this.LA(1).tokenType !== EOF && !this.atEnd() && !this.sameLine();
+    this.unexpected("MOE1002", `expected ${what}, but found ${ended ? "the end of the line" : this.found()}`, {
+      at: ended ? this.missing().span : this.spanOfNext(),
       label: `expected ${what}`,
       help,
     });
@@ -50,6 +64,7 @@ export abstract class ExpressionParser extends TolerantParser {
   readonly expression: ParserMethod<[], Expression> = this.RULE("expression", (): Expression => {
     const parts: (FlatOperator | Expression)[] = [];
     let operators = 0;
+    this.ACTION(() => this.#nesting++);
     const operator = (token: IToken, prefix: boolean): void => {
       operators++;
       parts.push({ text: token.image, span: this.spanOf(token), prefix });
@@ -58,10 +73,8 @@ export abstract class ExpressionParser extends TolerantParser {
       const token = this.CONSUME1(t.PrefixOperator);
       this.ACTION(() => operator(token, true));
     });
-    if (this.RECORDING_PHASE || this.startsOperand()) {
-      const operand = this.SUBRULE1(this.postfix);
-      this.ACTION(() => parts.push(operand));
-    } else parts.push(this.noExpression(`a value after \`${this.LA(0).image}\``));
+    const first = this.operand(1);
+    this.ACTION(() => parts.push(first));
     this.MANY2(() => {
       const token = this.CONSUME2(t.BinaryOperator);
       this.ACTION(() => operator(token, false));
@@ -69,11 +82,10 @@ export abstract class ExpressionParser extends TolerantParser {
         const prefix = this.CONSUME3(t.PrefixOperator);
         this.ACTION(() => operator(prefix, true));
       });
-      if (this.RECORDING_PHASE || this.startsOperand()) {
-        const operand = this.SUBRULE2(this.postfix);
-        this.ACTION(() => parts.push(operand));
-      } else parts.push(this.noExpression(`a value after \`${this.LA(0).image}\``));
+      const next = this.operand(2);
+      this.ACTION(() => parts.push(next));
     });
+    this.ACTION(() => this.#nesting--);
     return this.ACTION(() => {
       if (parts.length === 1) return parts[0] as Expression;
       if (operators > maxOperators) {
@@ -99,6 +111,20 @@ export abstract class ExpressionParser extends TolerantParser {
       });
     });
   });
+
+  private operand(index: 1 | 2): Expression {
+    if (!this.RECORDING_PHASE) {
+      if (!this.startsOperand()) return this.noExpression(`a value after \`${this.LA(0).image}\``);
+      if (this.#nesting > maxExpressionNesting && this.next(t.If)) return this.tooDeep();
+    }
+    return index === 1 ? this.SUBRULE1(this.postfix) : this.SUBRULE2(this.postfix);
+  }
+
+  private tooDeep(): Missing {
+    this.mistake("MOE1020", `nested more than ${maxExpressionNesting} deep`, { at: this.spanOfNext(), help: "give inner parts a name of their own" });
+    this.skipToEnd();
+    return this.missing();
+  }
 
   private readonly postfix: ParserMethod<[], Expression> = this.RULE("postfix", (): Expression => {
     const start = this.here;
@@ -190,6 +216,11 @@ export abstract class ExpressionParser extends TolerantParser {
         end = t.endOf(this.LA(1));
         this.SKIP_TOKEN();
       }
+      // `1.` without digits after its point
+      if (this.next(t.Dot) && this.adjacent() && !(this.next(t.PathPiece, 2) && this.LA(2).startOffset === end + 1)) {
+        end++;
+        this.SKIP_TOKEN();
+      }
       const span = { file: this.fileName, start: token.startOffset, end };
       const { value, integer, fault } = decodeNumber(this.text.slice(span.start, span.end));
       if (fault) this.mistake("MOE1007", fault.message, { at: span, help: fault.help });
@@ -242,7 +273,7 @@ export abstract class ExpressionParser extends TolerantParser {
         fixes: [{ title: "write `==`", edits: [{ span, text: "==" }], safe: true }],
       });
       this.SKIP_TOKEN();
-      this.expression();
+      this.SUBRULE9(this.expression);
     });
   }
 
@@ -288,18 +319,20 @@ export abstract class ExpressionParser extends TolerantParser {
 
   private readonly argument: ParserMethod<[], Argument> = this.RULE("argument", (): Argument => {
     const start = this.here;
-    const name = this.OPTION({
-      GATE: () => this.named(),
-      DEF: () => {
+    let name: IToken | undefined;
+    if (this.RECORDING_PHASE || !this.named() || this.next(t.Colon, 2)) {
+      name = this.OPTION(() => {
         const token = this.CONSUME(t.Identifier);
-        if (this.RECORDING_PHASE || this.next(t.Colon)) this.CONSUME(t.Colon);
-        else this.notAColon();
+        this.CONSUME(t.Colon);
         return token;
-      },
-    });
+      });
+    } else {
+      name = this.CONSUME1(t.Identifier);
+      this.notAColon(name);
+    }
     const value = this.want(1, "a value");
     return this.ACTION(() => ({
-      span: this.spanFrom(Math.min(start, name ? start : value.span.start)),
+      span: this.spanFrom(start),
       ...(name ? { name: this.nameOf(name) } : {}),
       value,
     }));
@@ -307,13 +340,11 @@ export abstract class ExpressionParser extends TolerantParser {
 
   /** A name and a colon, or what is written for a colon: `rank = 4`, `rank 4`. */
   private named(): boolean {
-    if (this.RECORDING_PHASE) return true;
     if (!this.next(t.Identifier)) return false;
     return this.next(t.Colon, 2) || this.next(t.Equals, 2) || this.next(t.NumberToken, 2) || this.next(t.StringToken, 2) || this.next(t.True, 2) || this.next(t.False, 2);
   }
 
-  private notAColon(): void {
-    const name = this.LA(0);
+  private notAColon(name: IToken): void {
     if (this.next(t.Equals)) {
       const span = this.spanOf(this.LA(1));
       this.mistake("MOE1012", `an argument is given with \`:\`, as in \`${name.image}: …\``, {
@@ -332,26 +363,37 @@ export abstract class ExpressionParser extends TolerantParser {
     });
   }
 
+  /** Reports a definition's name without brackets. */
+  protected notApplied(name: string, span: Span): void {
+    this.mistake("MOE1018", `\`${name}\` is named but not applied`, {
+      at: span,
+      label: "no `( )`",
+      help: `write \`${name}()\`, with its arguments between the brackets`,
+      fixes: [{ title: "add `()`", edits: [{ span: { ...span, start: span.end }, text: "()" }], safe: true }],
+    });
+  }
+
   /**
    * `lora(rank: 4)`: what a clause applies. Where the brackets are missing they are taken as empty, with a report.
    */
   protected readonly application: ParserMethod<[], Call> = this.RULE("application", (): Call => {
     const start = this.here;
+    if (!this.RECORDING_PHASE && !this.next(t.Identifier)) {
+      this.unexpected("MOE1001", `expected what is applied, such as \`lora(rank: 4)\`, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected a name and `( )`",
+      });
+      this.quiet();
+      const { span } = this.missing();
+      return { kind: "call", span, callee: { span, text: "" }, args: [] };
+    }
     const callee = this.CONSUME(t.Identifier);
     if (this.RECORDING_PHASE || (this.next(t.LParen) && this.sameLine())) {
       const args = this.SUBRULE(this.args);
       return this.ACTION(() => ({ kind: "call", span: this.spanFrom(start), callee: this.nameOf(callee), args }));
     }
     const span = this.spanFrom(start);
-    if (callee.isInsertedInRecovery !== true) {
-      const insert = { ...span, start: span.end };
-      this.mistake("MOE1018", `\`${callee.image}\` is named but not applied`, {
-        at: span,
-        label: "no `( )`",
-        help: `write \`${callee.image}()\`, with its arguments between the brackets`,
-        fixes: [{ title: "add `()`", edits: [{ span: insert, text: "()" }], safe: true }],
-      });
-    }
+    this.notApplied(callee.image, span);
     return { kind: "call", span, callee: this.nameOf(callee), args: [] };
   });
 }

@@ -1,4 +1,4 @@
-import { type IToken, type ParserMethod } from "chevrotain";
+import { EOF, type IToken, type ParserMethod } from "chevrotain";
 import type {
   AdapterDeclaration, AlwaysClause, AtClause, BalanceClause, BaseDeclaration, Call, ConstDeclaration, Declaration, ExpertsClause,
   Expression, Import, KindArrow, Name, ParamDeclaration, Path, PathSegment, RouteClause, Setting, SiteClause, TrainDeclaration,
@@ -142,7 +142,7 @@ export class MoeParser extends DefinitionParser {
 
   private readonly segment: ParserMethod<[], PathSegment[]> = this.RULE("segment", (): PathSegment[] => {
     const start = this.here;
-    if (!this.RECORDING_PHASE && !this.next(t.PathPiece) && !(this.next(t.LCurly) && this.LA(0).tokenType === t.Dot)) {
+    if (!this.RECORDING_PHASE && !this.next(t.PathPiece) && !(this.next(t.LCurly) && this.LA(0).tokenType === t.Dot && this.adjacent())) {
       this.unexpected("MOE1001", `expected a segment of a path, but found ${this.found()}`, {
         at: this.spanOfNext(),
         label: "expected a name, a number or `*`",
@@ -247,7 +247,7 @@ export class MoeParser extends DefinitionParser {
   private readonly balanceClause: ParserMethod<[], BalanceClause> = this.RULE("balanceClause", (): BalanceClause => {
     const start = this.here;
     this.CONSUME(t.Balance);
-    const term = this.want(1, "a weight and a balance, `0.1 * localized()`");
+    const term = this.balanceTerm();
     const reduction = this.OPTION1(() => {
       const from = this.here;
       const token = this.OR([{ ALT: () => this.CONSUME(t.Sum) }, { ALT: () => this.CONSUME(t.Mean) }]);
@@ -271,6 +271,19 @@ export class MoeParser extends DefinitionParser {
     }));
   });
 
+  private balanceTerm(): Expression {
+    const left = this.want(1, "a weight and a balance, `0.1 * localized()`");
+    if (this.RECORDING_PHASE || !this.next(t.Identifier) || !this.next(t.LParen, 2) || !this.sameLine()) return left;
+    const insert = { file: this.fileName, start: this.last, end: this.last };
+    this.unexpected("MOE1001", `expected \`*\` between the weight and the balance, but found ${this.found()}`, {
+      at: this.spanOfNext(),
+      label: "expected `*`",
+      fixes: [{ title: "add `*`", edits: [{ span: insert, text: " *" }], safe: true }],
+    });
+    const right = this.want(2, "a balance");
+    return { kind: "binary", span: { file: this.fileName, start: left.span.start, end: right.span.end }, operator: "*", left, right };
+  }
+
   /** The last factor of a balance's term is the balance; what stands before it is the weight. */
   private splitTerm(term: Expression): { weight?: Expression; value: Call } {
     if (term.kind === "call") return { value: term };
@@ -279,12 +292,7 @@ export class MoeParser extends DefinitionParser {
     if (last.kind === "call") return { ...weight, value: last };
     const callee = last.kind === "name" ? { span: last.span, text: last.text } : { span: { ...last.span, start: last.span.end }, text: "" };
     if (last.kind === "name") {
-      this.mistake("MOE1018", `\`${last.text}\` is named but not applied`, {
-        at: last.span,
-        label: "no `( )`",
-        help: `write \`${last.text}()\`, with its arguments between the brackets`,
-        fixes: [{ title: "add `()`", edits: [{ span: { ...last.span, start: last.span.end }, text: "()" }], safe: true }],
-      });
+      this.notApplied(last.text, last.span);
     } else if (last.kind !== "missing") {
       this.mistake("MOE1013", "a balance ends with what it applies, such as `localized()`", {
         at: term.span,
@@ -384,8 +392,7 @@ export class MoeParser extends DefinitionParser {
     this.CONSUME(t.Param);
     const name = this.CONSUME(t.Identifier);
     const type = this.typed();
-    this.CONSUME(t.Equals);
-    const value = this.want(1, "a default value");
+    const value = this.defaultValue(name);
     const allowed = this.OPTION(() => {
       this.CONSUME(t.In);
       return this.want(2, "the list of allowed values");
@@ -394,6 +401,20 @@ export class MoeParser extends DefinitionParser {
       kind: "param", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), type, default: value, ...(allowed ? { allowed } : {}),
     }));
   });
+
+  private defaultValue(name: IToken): Expression {
+    if (!this.RECORDING_PHASE && (this.next(t.In) || this.LA(1).tokenType === EOF)) {
+      this.unexpected("MOE1001", `expected \`=\` and a default value, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `=`",
+        help: `a parameter has a default, so that the file works as it is: \`param ${name.image}: int = 4\``,
+      });
+      this.quiet();
+      return this.missing();
+    }
+    this.CONSUME(t.Equals);
+    return this.want(1, "a default value");
+  }
 
   private readonly constant: ParserMethod<[], ConstDeclaration> = this.RULE("constant", (): ConstDeclaration => {
     const start = this.here;

@@ -6,7 +6,7 @@ import { MoeParser } from "./grammar.ts";
 import { Lines } from "./lines.ts";
 import { repairTree } from "./repair.ts";
 import { scan } from "./scan.ts";
-import { maxDiagnostics } from "./tolerant.ts";
+import { maxCollected, maxDiagnostics } from "./tolerant.ts";
 
 export type * from "./ast.ts";
 export { childNodes, walk } from "./walk.ts";
@@ -27,7 +27,7 @@ let parser: MoeParser | undefined;
 export function parse(text: string, path: string): SourceFile {
   const diagnostics: Diagnostic[] = [];
   const report = (code: Code, message: string, details: Details): void => {
-    diagnostics.push(diagnostic(code, message, details));
+    if (diagnostics.length < maxCollected) diagnostics.push(diagnostic(code, message, details));
   };
   const whole = { file: path, start: 0, end: text.length };
   if (text.length > maxFileSize) {
@@ -39,7 +39,9 @@ export function parse(text: string, path: string): SourceFile {
   const balanced = balanceBrackets(tokens, lines, path, report);
   parser ??= new MoeParser();
   const { imports, declarations } = parser.parseFile(path, text, balanced, new Docs(comments, lines), lines);
-  diagnostics.push(...parser.diagnostics);
+  // What the lexer and the brackets complain about spoils its line for the parser: one mistake, one diagnostic.
+  const spoilt = new Set(diagnostics.map((d) => lines.lineOf(d.primary?.span.start ?? 0)));
+  for (const found of parser.diagnostics) if (!spoilt.has(lines.lineOf(found.primary?.span.start ?? 0))) diagnostics.push(found);
   const file = { span: whole, path, text, imports, declarations, comments, diagnostics: [] as readonly Diagnostic[] };
   repairTree(file, tokens.length, diagnostics.length > 0, report);
   file.diagnostics = inOrder(diagnostics);
@@ -53,7 +55,6 @@ function inOrder(diagnostics: Diagnostic[]): Diagnostic[] {
   if (diagnostics.length <= maxDiagnostics) return diagnostics;
   const shown = diagnostics.slice(0, maxDiagnostics - 1);
   const rest = diagnostics[maxDiagnostics - 1]!;
-  const left = diagnostics.length - shown.length;
-  shown.push(diagnostic("MOE1022", `${left} more syntax errors are not shown`, rest.primary ? { at: rest.primary.span } : {}));
+  shown.push(diagnostic("MOE1022", "further syntax errors are not shown", rest.primary ? { at: rest.primary.span } : {}));
   return shown;
 }

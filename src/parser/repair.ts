@@ -3,7 +3,7 @@ import type { Node, SourceFile } from "./ast.ts";
 import { childNodes } from "./walk.ts";
 
 /** No tree is deeper: what walks one may recurse. */
-export const maxTreeDepth = 1200;
+export const maxTreeDepth = 500;
 
 /**
  * Holds a finished tree to its promises. Expressions deeper than `maxTreeDepth` become a `Missing`, with one report
@@ -37,7 +37,7 @@ function cutDepth(file: SourceFile, report: (code: Code, message: string, detail
 
 function coverChildren(root: Node): void {
   const order: Node[] = [root];
-  for (let i = 0; i < order.length; i++) order.push(...childNodes(order[i]!));
+  for (let i = 0; i < order.length; i++) for (const child of childNodes(order[i]!)) order.push(child);
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i]!;
     let { start, end } = node.span;

@@ -40,8 +40,8 @@ function illegal(text: string, error: ILexingError, file: string, report: (code:
   const hint = meant[found] ?? meant[first];
   const code = found.codePointAt(0)!;
   const shown = found.length > 12 ? `${first}…` : found;
-  const printable = code < 32 || (code >= 127 && code < 161) || code === 0xfeff || (code >= 0xd800 && code < 0xe000);
-  const what = printable ? `the character U+${code.toString(16).toUpperCase().padStart(4, "0")}` : `\`${shown}\``;
+  const invisible = code < 32 || (code >= 127 && code < 161) || code === 0xfeff || (code >= 0xd800 && code < 0xe000);
+  const what = invisible ? `the character U+${code.toString(16).toUpperCase().padStart(4, "0")}` : `\`${shown}\``;
   const letter = /^\p{L}/u.test(found);
   report("MOE1006", `${what} is not part of the language`, {
     at: span,

@@ -1,5 +1,5 @@
 import { createTokenInstance, EmbeddedActionsParser, EOF, tokenMatcher, type IToken, type TokenType } from "chevrotain";
-import { diagnostic, type Code, type Details, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import { diagnostic, nearest, type Code, type Details, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { AxisList, Missing, Name } from "./ast.ts";
 import { Docs } from "./docs.ts";
 import { Lines } from "./lines.ts";
@@ -7,6 +7,8 @@ import { closers, endOf, Identifier, isReservedWord, openers, RCurly, tokenTypes
 
 /** More than this many syntax errors in one file help nobody. */
 export const maxDiagnostics = 50;
+/** More are not even collected. */
+export const maxCollected = 1000;
 
 /** What a rule is called in a message. */
 const ruleNames: Readonly<Record<string, string>> = {
@@ -51,19 +53,22 @@ const ruleNames: Readonly<Record<string, string>> = {
   list: "a list",
 };
 
-/** What is missing where `{` items `}` or the file ends with something else. */
-const loopContents: Readonly<Record<string, string>> = {
-  file: "a declaration",
-  adapter: "`at`",
-  at: "`experts`, `always`, `route`, `balance` or `unfreeze`",
-  balanceClause: "`kind -> group`",
-  train: "a setting",
-  definition: "`require`, `weight` or the signature",
-  model: "`config`, `axis`, `weight`, `linear`, `block`, `require` or the signature",
-  contents: "a binding, `require`, `axis` or the result",
-  configBlock: "a field",
-  recordType: "a field",
+/** What a repetition that ends with `}` or the file is made of: words that begin an item, and other things. */
+const loopContents: Readonly<Record<string, { words: readonly string[]; others?: readonly string[] }>> = {
+  file: { words: ["base", "adapter", "train", "import", "param", "const", "expert", "router", "balance", "fn", "model"] },
+  adapter: { words: ["at"] },
+  at: { words: ["experts", "always", "route", "balance", "unfreeze"] },
+  balanceClause: { words: [], others: ["`kind -> group`"] },
+  train: { words: [], others: ["a setting"] },
+  definition: { words: ["require", "weight"], others: ["a signature"] },
+  model: { words: ["config", "axis", "weight", "linear", "block", "require"], others: ["a signature"] },
+  contents: { words: ["require", "axis", "weight", "linear", "block"], others: ["`name = value`", "the result"] },
+  recordType: { words: [], others: ["a field"] },
 };
+
+function either(things: readonly string[]): string {
+  return things.length < 2 ? things.join("") : `${things.slice(0, -1).join(", ")} or ${things[things.length - 1]}`;
+}
 
 /** Methods of Chevrotain that its typings leave out. */
 interface Engine {
@@ -198,16 +203,16 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
 
   /** Reports a mistake at a place that was understood: it is nobody's consequence. */
   protected mistake(code: Code, message: string, details: Details): void {
-    if (this.RECORDING_PHASE) return;
+    if (this.RECORDING_PHASE || this.diagnostics.length >= maxCollected) return;
     this.diagnostics.push(diagnostic(code, message, details));
   }
 
   /** Reports that the next token does not fit, unless that follows from an error just before. */
   protected unexpected(code: Code, message: string, details: Details): void {
     if (this.RECORDING_PHASE) return;
-    const follows = this.position - this.#lastError < 2;
+    const follows = this.position - this.#lastError < 2 || this.LA(1).isInsertedInRecovery === true;
     this.#lastError = this.position;
-    if (!follows) this.diagnostics.push(diagnostic(code, message, details));
+    if (!follows && this.diagnostics.length < maxCollected) this.diagnostics.push(diagnostic(code, message, details));
   }
 
   /** Errors at the next token are consequences of one that was reported. */
@@ -266,8 +271,7 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
       this.unexpected("MOE1001", `expected ${this.describe(type)}${where ? ` at the end of ${where}` : ""}, but found ${this.found()}`, {
         at: this.spanOfNext(),
         label: "unexpected",
-        ...this.adviceFor(first),
-      });
+        });
     }
     for (;;) {
       const token = this.LA(1);
@@ -281,6 +285,12 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
       depth += nesting(token);
       this.engine.consumeToken();
     }
+  }
+
+  /** Skips what is left between the brackets that the parser is in, without a report. */
+  protected skipToEnd(): void {
+    for (let depth = 0; !(depth === 0 && this.atEnd()) && this.LA(1).tokenType !== EOF; this.engine.consumeToken()) depth += nesting(this.LA(1));
+    this.quiet();
   }
 
   /** The bracket that closes what the parser is in. */
@@ -315,7 +325,6 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
       this.unexpected("MOE1001", `expected ${wanted}${where ? ` in ${where}` : ""}, but found ${this.found()}`, {
         at,
         label: `expected ${wanted}`,
-        ...this.adviceFor(token, type),
         fixes: text ? [{ title: `add \`${text}\``, edits: [{ span: insert, text }], safe: false }] : [],
       });
     }
@@ -332,11 +341,6 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
       return right;
     }
     return this.madeUp(type);
-  }
-
-  /** Special help for what people often write. */
-  protected adviceFor(_found: IToken, _wanted?: TokenType): { help?: string } {
-    return {};
   }
 
   private madeUp(type: TokenType): IToken {
@@ -356,13 +360,24 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
   /** Skips what begins no item, and takes the repetition up again. */
   tryInRepetitionRecovery(repetition: (...args: unknown[]) => void, args: unknown[], another: () => boolean, expected: TokenType): void {
     const rule = this.ruleName();
-    const contents = loopContents[rule];
-    const closing = expected === EOF ? "" : ` or ${this.describe(expected)}`;
+    const { words, others = [] } = loopContents[rule] ?? { words: [] };
+    const closing = expected === EOF ? [] : [this.describe(expected)];
     const token = this.LA(1);
-    this.unexpected("MOE1001", `expected ${contents ?? this.describe(expected)}${contents ? closing : ""}, but found ${this.found()}`, {
+    const wanted = rule === "file" ? "a declaration" : either([...words.map((word) => `\`${word}\``), ...others, ...closing]);
+    const [meant] = tokenMatcher(token, Identifier) ? nearest(token.image, words, 1) : [];
+    this.unexpected("MOE1001", `expected ${wanted}, but found ${this.found()}`, {
       at: this.spanOfNext(),
       label: "unexpected",
-      ...this.adviceFor(token, expected),
+      ...(meant !== undefined && meant !== token.image
+        ? {
+            help: `did you mean \`${meant}\`?`,
+            fixes: [{ title: `write \`${meant}\``, edits: [{ span: this.spanOfNext(), text: meant }], safe: true }],
+          }
+        : token.image === "**"
+          ? { help: "a power is written `a ^ b`" }
+          : rule === "file"
+          ? { help: `a declaration begins with ${either(words.map((word) => `\`${word}\``))}` }
+          : {}),
     });
     let depth = 0;
     for (;;) {
