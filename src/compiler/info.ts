@@ -15,7 +15,7 @@ export async function programInfo(program: Program, adapter: CheckedAdapter, wei
   return {
     moec: version,
     adapter: adapter.name,
-    spec: { file: program.file, sha256: await sha256(program.text) },
+    spec: { file: program.file, sha256: await sha256(specTexts(program)) },
     base: {
       model: model.definition.name.text,
       path: adapter.base.path,
@@ -30,6 +30,11 @@ export async function programInfo(program: Program, adapter: CheckedAdapter, wei
     ...(peft ? { peft } : {}),
     ...(adapter.declaration.doc ? { doc: adapter.declaration.doc } : {}),
   };
+}
+
+/** Everything the adapter was made from: the spec, its imports and the library, so that a change in any is noticed. */
+function specTexts(program: Program): string {
+  return [...program.texts].filter(([path]) => path.endsWith(".moe")).map(([path, text]) => `${path === program.file ? "" : path}\0${text}`).sort().join("\0");
 }
 
 async function sha256(text: string): Promise<string> {

@@ -8,7 +8,7 @@ export interface Manifest {
   readonly moec: string;
   /** The adapter's name in the spec. */
   readonly adapter: string;
-  /** The spec's text, so that a saved adapter says what it is. */
+  /** The spec's path, and the digest of its text with all that it imports and the library. */
   readonly spec: { readonly file: string; readonly sha256: string };
   readonly base: {
     /** The model definition's name ("llama"). */
