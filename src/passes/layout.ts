@@ -1,0 +1,431 @@
+import { Builder } from "../ir/builder.ts";
+import { GraphError } from "../ir/errors.ts";
+import type { Axis, Binding, Entry, GraphFunction, Module, Type, Value, Weight } from "../ir/graph.ts";
+import { alignedAxes } from "../ir/ops/row.ts";
+import { elementwise } from "../ir/ops/elementwise.ts";
+import { type Sizes, divideSizes, equalSizes, multiplySizes } from "../ir/size.ts";
+import { axis, describeType, isList, isTensor } from "../ir/types.ts";
+import { removeDead, rootsOf } from "./dead.ts";
+import { type AnyOp, axesOf, elementsOf, freeName, functionOf, listTypeOf, mapped, namesOf, opsOf, sameNames, tensorOf } from "./tools.ts";
+import { type Order, chooseProduct, hintsOf } from "./orders.ts";
+
+export interface LayoutOptions {
+  /** Whether the target multiplies transposed matrices as fast as plain ones; where not, transposes are made first. */
+  readonly transposeFlags: boolean;
+  /** Sizes of symbols, where some are known; others are taken as 32 each. */
+  readonly sizes?: Sizes;
+}
+
+export interface LaidOut {
+  readonly module: Module;
+  /** Frozen weights held in another order than the spec's, so that no step transposes them. */
+  readonly hoisted: readonly string[];
+}
+
+/**
+ * Chooses an axis order for every value and writes what a positional tensor library needs:
+ *
+ * - every `dot` on canonical matrices, [batch?, m, k] × [batch?, k, n], each part one axis, merged by reshapes of
+ *   adjacent axes; operands are swapped where that moves fewer elements;
+ * - elementwise operands whose order is a subsequence of the result's;
+ * - softmax, log_softmax and is_top on the last axis, gather on the first;
+ * - no transpose of a frozen weight: a weight of the other order takes its place, laid out once at load.
+ *
+ * The order of values inside functions is free and follows what is cheap; entries keep their params and results.
+ * Functions are laid out for the orders they are run with, so one that is run with two orders becomes two.
+ */
+export function layout(module: Module, options: LayoutOptions): LaidOut {
+  const run = new Run(module, options);
+  const weights = new Map(module.weights.map((w) => [w.name, w]));
+  const variants: { weight: Weight; of: string }[] = [];
+  const entries = new Map<string, Entry>();
+  const done = new Map<string, Binding[]>();
+  for (const name of rootsOf(module)) {
+    const entry = [...module.entries.values()].find((e) => e.fn === name);
+    const fn = functionOf(module.functions, name);
+    const frozen = fn.params.map((_, i) => {
+      const binding = entry?.params[i];
+      return binding?.kind === "weight" && weights.get(binding.weight)?.trainable === false;
+    });
+    const made = run.function(fn, fn.params.map((p) => p.type), frozen, fn.results.map((v) => orderOf(v.type)), name);
+    const added = made.extras.map((extra): Binding => {
+      const binding = entry!.params[extra.param]!;
+      if (binding.kind !== "weight") throw new GraphError("only a weight can be laid out at load");
+      const weight = weights.get(binding.weight)!;
+      const type = permuted(weight.type, extra.order);
+      const known = variants.find((v) => v.of === weight.name && describeType(v.weight.type) === describeType(type));
+      if (known) return { kind: "weight", weight: known.weight.name };
+      const variant: Weight = { ...weight, name: `${weight.name}.${extra.order.join("_")}`, type, layoutOf: weight.name };
+      variants.push({ weight: variant, of: weight.name });
+      return { kind: "weight", weight: variant.name };
+    });
+    done.set(name, added);
+  }
+  for (const [name, entry] of module.entries) entries.set(name, { ...entry, params: [...entry.params, ...done.get(entry.fn)!] });
+  const cleaned = removeDead({ functions: run.functions, weights: [...module.weights, ...variants.map((v) => v.weight)], entries });
+  return settle(cleaned, variants);
+}
+
+/** Drops frozen weights' params that nothing reads any more, and the original of a weight that is only read in another order. */
+function settle(module: Module, variants: readonly { weight: Weight; of: string }[]): LaidOut {
+  const functions = new Map(module.functions);
+  const entries = new Map<string, Entry>();
+  const originals = new Set(variants.map((v) => v.of));
+  const read = new Set<string>();
+  for (const [name, entry] of module.entries) {
+    const fn = functionOf(functions, entry.fn);
+    const used = new Set(fn.body.flatMap((op) => op.operands));
+    const stays = fn.params.map((p, i) => {
+      const binding = entry.params[i]!;
+      return used.has(p) || binding.kind !== "weight" || !originals.has(binding.weight);
+    });
+    functions.set(fn.name, { ...fn, params: fn.params.filter((_, i) => stays[i]) });
+    entries.set(name, { ...entry, params: entry.params.filter((_, i) => stays[i]) });
+    for (const b of entries.get(name)!.params) if (b.kind === "weight") read.add(b.weight);
+  }
+  const renamed = new Map<string, string>();
+  for (const of of originals) if (!read.has(of)) renamed.set(variants.find((v) => v.of === of)!.weight.name, of);
+  const weights = module.weights
+    .filter((w) => !originals.has(w.name) || read.has(w.name))
+    .map((w): Weight => {
+      const name = renamed.get(w.name);
+      if (name === undefined) return w;
+      const { layoutOf: _, ...rest } = w;
+      return { ...rest, name, ...(originalLayout(module, name) === undefined ? {} : { layoutOf: originalLayout(module, name)! }) };
+    });
+  const rename = (b: Binding): Binding => (b.kind === "weight" ? { ...b, weight: renamed.get(b.weight) ?? b.weight } : b);
+  const bound = new Map([...entries].map(([name, e]) => [name, { ...e, params: e.params.map(rename) }]));
+  // A weight must stand before those that are its layouts.
+  const sorted = [...weights.filter((w) => w.layoutOf === undefined), ...weights.filter((w) => w.layoutOf !== undefined)];
+  return { module: { functions, weights: sorted, entries: bound }, hoisted: [...originals] };
+}
+
+function originalLayout(module: Module, name: string): string | undefined {
+  return module.weights.find((w) => w.name === name)?.layoutOf;
+}
+
+function orderOf(type: Type): Order | undefined {
+  const t = isList(type) ? type.of : type;
+  return t.kind === "tensor" ? t.axes.map((a) => a.name) : undefined;
+}
+
+function permuted<T extends Type>(type: T, order: Order): T {
+  if (isList(type)) return { ...type, of: permuted(type.of, order) };
+  if (!isTensor(type)) return type;
+  return { ...type, axes: order.map((name) => type.axes.find((a) => a.name === name)!) };
+}
+
+/** A function laid out for the types of its params. */
+interface Made {
+  readonly name: string;
+  /** Frozen params that are wanted in another order as well; the new params stand last, or last of the shared ones. */
+  readonly extras: readonly { readonly param: number; readonly order: Order }[];
+}
+
+const aligned = new Set(Object.keys(elementwise));
+
+class Run {
+  readonly functions = new Map<string, GraphFunction>();
+  readonly options: LayoutOptions;
+  readonly #module: Module;
+  readonly #known = new Map<string, Made>();
+
+  constructor(module: Module, options: LayoutOptions) {
+    this.#module = module;
+    this.options = options;
+  }
+
+  source(name: string): GraphFunction {
+    return functionOf(this.#module.functions, name);
+  }
+
+  /** `shared`: where a fold's extra tensor params go. */
+  function(fn: GraphFunction, types: readonly Type[], frozen: readonly boolean[], wanted: readonly (Order | undefined)[], root?: string, shared?: number): Made {
+    const key = JSON.stringify([fn.name, types.map(describeType), frozen, wanted, root ?? null, shared ?? null]);
+    const known = this.#known.get(key);
+    if (known) return known;
+    const name = root ?? (this.#module.functions.has(fn.name) && !this.functions.has(fn.name) && !rootsOf(this.#module).has(fn.name) ? fn.name : freeName(new Map([...this.#module.functions, ...this.functions]), fn.name));
+    // Reserved while its callees are made.
+    this.functions.set(name, fn);
+    const writer = new Writer(this, fn, name, types, frozen, wanted);
+    const { made, extras } = writer.write();
+    const params = [...made.params];
+    const own = fn.params.length;
+    if (shared !== undefined) {
+      // Tensors among the extras are shared by all turns: they stand before the lists' elements.
+      const tensors = extras.flatMap((e, i) => (e.param < shared ? [params[own + i]!] : []));
+      const rest = params.filter((p) => !tensors.includes(p));
+      params.splice(0, params.length, ...rest.slice(0, shared), ...tensors, ...rest.slice(shared));
+    }
+    this.functions.set(name, { ...made, params });
+    const result: Made = { name, extras };
+    this.#known.set(key, result);
+    return result;
+  }
+}
+
+/** Writes one function in chosen orders. */
+class Writer {
+  readonly #run: Run;
+  readonly #fn: GraphFunction;
+  readonly #b: Builder;
+  readonly #wanted: readonly (Order | undefined)[];
+  /** The value in the order in which it was made. */
+  readonly #map = new Map<Value, Value>();
+  /** The same values in other orders and shapes, by a key of both. */
+  readonly #again = new Map<Value, Map<string, Value>>();
+  readonly #frozen = new Map<Value, number>();
+  readonly #extras: { param: number; order: Order }[] = [];
+  readonly #hints: ReadonlyMap<Value, Order>;
+
+  constructor(run: Run, fn: GraphFunction, name: string, types: readonly Type[], frozen: readonly boolean[], wanted: readonly (Order | undefined)[]) {
+    this.#run = run;
+    this.#fn = fn;
+    this.#wanted = wanted;
+    this.#b = new Builder(name, run.functions, fn.doc);
+    fn.params.forEach((p, i) => {
+      const param = this.#b.param(types[i]!, p.name);
+      this.#map.set(p, param);
+      if (frozen[i]) this.#frozen.set(param, i);
+    });
+    this.#hints = hintsOf(fn, wanted);
+  }
+
+  write(): { readonly made: GraphFunction; readonly extras: readonly { param: number; order: Order }[] } {
+    for (const op of opsOf(this.#fn)) this.#b.at(op.origin, () => this.#op(op));
+    const results = this.#fn.results.map((v, j) => this.#as(mapped(this.#map, v), this.#wanted[j]));
+    return { made: this.#b.finish(results), extras: this.#extras };
+  }
+
+  #set(op: AnyOp, value: Value): void {
+    value.name = op.results[0]!.name;
+    this.#map.set(op.results[0]!, value);
+  }
+
+  #now(v: Value): Value {
+    return mapped(this.#map, v);
+  }
+
+  /** A value in an order: itself, one made before, another layout of a frozen weight, or a transpose. */
+  #as(v: Value, order: Order | undefined): Value {
+    const now = orderOf(v.type);
+    if (!order || !now || sameNames(now, order)) return v;
+    return this.#once(v, `as ${JSON.stringify(order)}`, () => {
+      const param = this.#frozen.get(v);
+      if (param !== undefined) {
+        this.#extras.push({ param, order });
+        const laid = this.#b.param(permuted(v.type, order), v.name);
+        this.#frozen.set(laid, param);
+        return laid;
+      }
+      if (isList(v.type)) return this.#transposeList(v, order);
+      // Only axes of one element move: the data stay.
+      const long = (names: Order): Order => names.filter((n) => axesOf(v).find((a) => a.name === n)!.size !== 1);
+      if (sameNames(long(now), long(order))) return this.#b.reshape(v, permuted(tensorOf(v), order).axes);
+      return this.#b.transpose(v, order);
+    });
+  }
+
+  #once(v: Value, key: string, make: () => Value): Value {
+    const known = this.#again.get(v) ?? new Map<string, Value>();
+    this.#again.set(v, known);
+    const found = known.get(key) ?? make();
+    known.set(key, found);
+    return found;
+  }
+
+  /** What `#as` would move, in elements: nothing where the order is at hand, next to nothing for a frozen weight. */
+  #price(v: Value, order: Order): number {
+    const now = orderOf(v.type)!;
+    if (sameNames(now, order) || this.#again.get(v)?.has(`as ${JSON.stringify(order)}`)) return 0;
+    return elementsOf(v.type, this.#run.options.sizes) * (this.#frozen.has(v) ? 1e-3 : 1);
+  }
+
+  #transposeList(v: Value, order: Order): Value {
+    const { count, of } = listTypeOf(v);
+    const name = freeName(this.#run.functions, "transpose_each");
+    const inner = new Builder(name, this.#run.functions);
+    this.#run.functions.set(name, inner.finish([inner.transpose(inner.param(of), order)]));
+    return this.#b.fold({ fn: name, count, lists: [v] })[0]!;
+  }
+
+  #op(op: AnyOp): void {
+    const b = this.#b;
+    if (aligned.has(op.op) && op.operands.every((v) => isTensor(v.type))) return this.#set(op, this.#elementwise(op));
+    const x = op.operands[0] ? this.#now(op.operands[0]) : undefined;
+    switch (op.op) {
+      case "transpose":
+        // Orders are free: what needs this one asks for it.
+        return void this.#map.set(op.results[0]!, x!);
+      case "dot":
+        return this.#set(op, op.attributes.transposeA || op.attributes.transposeB ? b.one("dot", op.operands.map((v) => this.#as(this.#now(v), namesOf(v))), op.attributes) : this.#dot(op));
+      case "softmax":
+      case "log_softmax":
+      case "is_top": {
+        const last = [...namesOf(x!).filter((n) => n !== op.attributes.axis), op.attributes.axis];
+        return this.#set(op, b.one(op.op, [this.#as(x!, last)], op.attributes as never));
+      }
+      case "reshape":
+        return this.#set(op, this.#reshape(op));
+      case "expand":
+        return this.#set(op, this.#expand(op));
+      case "concat": {
+        const order = namesOf(x!);
+        const own = op.attributes.axes;
+        const parts = op.operands.map((v, i) => this.#as(this.#now(v), order.map((n) => (n === own[0] ? own[i]! : n))));
+        return this.#set(op, b.one("concat", parts, op.attributes));
+      }
+      case "gather": {
+        const rows = [op.attributes.axis, ...namesOf(x!).filter((n) => n !== op.attributes.axis)];
+        return this.#set(op, b.one("gather", [this.#as(x!, rows), this.#now(op.operands[1]!)], op.attributes));
+      }
+      case "scatter_add": {
+        const updates = this.#now(op.operands[1]!);
+        const first = namesOf(x!);
+        return this.#set(op, b.one("scatter_add", [x!, this.#as(updates, [...first, ...namesOf(updates).filter((n) => !first.includes(n))])], op.attributes));
+      }
+      case "list": {
+        const order = this.#hints.get(op.results[0]!) ?? namesOf(x!);
+        return this.#set(op, b.list(op.operands.map((v) => this.#as(this.#now(v), order))));
+      }
+      case "release":
+        throw new GraphError("releases are placed after the layout");
+      case "call":
+      case "fold":
+        return this.#runs(op);
+      default: {
+        const results = b.op(op.op, op.operands.map((v) => this.#now(v)), op.attributes as never, op.results.map((v) => v.name));
+        op.results.forEach((v, i) => this.#map.set(v, results[i]!));
+      }
+    }
+  }
+
+  /** The result's order is that of a full operand for which the others move the fewest elements. */
+  #align(operands: readonly Value[], hint: Order | undefined): readonly Value[] {
+    const types = operands.map(tensorOf);
+    const axes = alignedAxes(types);
+    const full = operands.filter((v) => axesOf(v).length === axes.length).map(namesOf);
+    const orders = full.length ? [...full, ...(hint && full.some((o) => o.length === hint.length) ? [hint] : [])] : [axes.map((a) => a.name)];
+    const size = elementsOf({ kind: "tensor", dtype: "f32", axes }, this.#run.options.sizes);
+    const cost = (order: Order): number =>
+      operands.reduce((n, v) => n + (isSubsequence(namesOf(v), order) ? 0 : this.#price(v, order.filter((name) => namesOf(v).includes(name)))), 0) +
+      (hint && !sameNames(hint, order) ? size : 0);
+    const best = orders.reduce((a, o) => (cost(o) < cost(a) ? o : a));
+    return operands.map((v) => (isSubsequence(namesOf(v), best) ? v : this.#as(v, best.filter((name) => namesOf(v).includes(name)))));
+  }
+
+  #elementwise(op: AnyOp): Value {
+    return this.#b.one(op.op, this.#align(op.operands.map((v) => this.#now(v)), this.#hints.get(op.results[0]!)), op.attributes as never);
+  }
+
+  #dot(op: AnyOp & { op: "dot" }): Value {
+    const b = this.#b;
+    const [x, y] = [this.#now(op.operands[0]!), this.#now(op.operands[1]!)];
+    const { over } = op.attributes;
+    const hint = this.#hints.get(op.results[0]!);
+    const [nx, ny] = [namesOf(x), namesOf(y)];
+    const alone = nx.every((n) => ny.includes(n)) && ny.every((n) => nx.includes(n));
+    if (over.length === 0 || alone) {
+      const [p, q] = this.#align([x, y], undefined);
+      return b.sum(b.mul(p!, q!), over);
+    }
+    const best = chooseProduct(nx, ny, over, hint, {
+      flags: this.#run.options.transposeFlags,
+      price: (side, order) => this.#price(side === 0 ? x : y, order),
+      result: elementsOf(op.results[0]!.type, this.#run.options.sizes),
+    });
+    const [l, r] = best.swap ? [y, x] : [x, y];
+    const axes = [...axesOf(x), ...axesOf(y)];
+    const named = (names: Order): Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
+    const merge = (names: Order, unit: string): Axis => (names.length === 1 ? named(names)[0]! : names.length === 0 ? axis(unit, 1) : axis(names.join("."), multiplySizes(...named(names).map((a) => a.size))));
+    const batch = best.batch.length ? [merge(best.batch, "")] : [];
+    const [m, k, n] = [merge(best.rows, "unit.m"), merge(best.contracted, "unit.k"), merge(best.columns, "unit.n")];
+    const left = this.#matrix(this.#as(l, best.left.order), [...batch, ...(best.left.flag ? [k, m] : [m, k])]);
+    const right = this.#matrix(this.#as(r, best.right.order), [...batch, ...(best.right.flag ? [n, k] : [k, n])]);
+    const flags = { ...(best.left.flag ? { transposeA: true } : {}), ...(best.right.flag ? { transposeB: true } : {}) };
+    const product = b.dot(left, right, [k.name], flags);
+    return this.#matrix(product, named([...best.batch, ...best.rows, ...best.columns]));
+  }
+
+  /** A reshape that keeps the elements' order; the value itself where the axes are these. */
+  #matrix(v: Value, axes: readonly Axis[]): Value {
+    if (sameNames(namesOf(v), axes.map((a) => a.name))) return v;
+    return this.#once(v, `reshape ${JSON.stringify(axes)}`, () => this.#b.reshape(v, axes));
+  }
+
+  /** Groups of axes that split or merge among themselves keep their place wherever the operand has them together. */
+  #reshape(op: AnyOp & { op: "reshape" }): Value {
+    const x = this.#now(op.operands[0]!);
+    const declared = axesOf(op.operands[0]!);
+    const groups = segments(declared, op.attributes.axes);
+    const now = namesOf(x);
+    const place = (g: { from: readonly Axis[] }): number => (g.from.length ? now.indexOf(g.from[0]!.name) : now.length);
+    const sorted = [...groups].sort((g, h) => place(g) - place(h));
+    if (sameNames(sorted.flatMap((g) => g.from.map((a) => a.name)), now)) return this.#b.reshape(x, sorted.flatMap((g) => g.to));
+    return this.#b.reshape(this.#as(x, declared.map((a) => a.name)), op.attributes.axes);
+  }
+
+  #expand(op: AnyOp & { op: "expand" }): Value {
+    const x = this.#now(op.operands[0]!);
+    const hint = this.#hints.get(op.results[0]!);
+    const wanted = hint ? hint.map((n) => op.attributes.axes.find((a) => a.name === n)!) : op.attributes.axes;
+    const own = [...axesOf(x)];
+    const names = namesOf(x);
+    // The operand's axes in the operand's order, at the places where the wanted order has any of them.
+    return this.#b.expand(x, wanted.map((a) => (names.includes(a.name) ? own.shift()! : a)));
+  }
+
+  #runs(op: AnyOp & { op: "call" | "fold" }): void {
+    const source = this.#run.source(op.attributes.fn);
+    const fold = op.op === "fold" ? op.attributes : undefined;
+    const shift = fold?.index ? 1 : 0;
+    const carried = fold?.carried ?? 0;
+    const operands = op.operands.map((v, i) => (i < carried ? this.#as(this.#now(v), orderOf(source.params[i + shift]!.type)) : this.#now(v)));
+    const whole = carried + (fold?.shared ?? op.operands.length);
+    const types: Type[] = operands.map((v, i) => (i < whole || !isList(v.type) ? v.type : v.type.of));
+    if (shift) types.unshift(source.params[0]!.type);
+    const frozen = operands.map((v, i) => i >= carried && this.#frozen.has(v));
+    if (shift) frozen.unshift(false);
+    const ends = new Set(this.#fn.results);
+    const wanted = op.results.map((v, j) => (j < carried ? orderOf(source.params[j + shift]!.type) : ends.has(v) ? this.#hints.get(v) : undefined));
+    const made = this.#run.function(source, types, frozen, wanted, undefined, fold ? shift + whole : undefined);
+    const extra = made.extras.map((e) => ({ list: fold !== undefined && e.param >= shift + whole, value: this.#as(operands[e.param - shift]!, e.order) }));
+    const names = op.results.map((v) => v.name);
+    const tensors = extra.filter((e) => !e.list).map((e) => e.value);
+    const results = fold
+      ? this.#b.op("fold", [...operands.slice(0, whole), ...tensors, ...operands.slice(whole), ...extra.filter((e) => e.list).map((e) => e.value)], { ...fold, fn: made.name, shared: fold.shared + tensors.length }, names)
+      : this.#b.op("call", [...operands, ...tensors], { fn: made.name }, names);
+    op.results.forEach((v, i) => this.#map.set(v, results[i]!));
+  }
+}
+
+function isSubsequence(part: Order, whole: Order): boolean {
+  let at = 0;
+  for (const name of whole) if (at < part.length && part[at] === name) at++;
+  return at === part.length;
+}
+
+/** The finest groups of adjacent axes that hold equally many elements before and after. */
+function segments(from: readonly Axis[], to: readonly Axis[]): readonly { readonly from: readonly Axis[]; readonly to: readonly Axis[] }[] {
+  const groups: { from: Axis[]; to: Axis[] }[] = [];
+  let i = 0;
+  let j = 0;
+  while (i < from.length && j < to.length) {
+    const group = { from: [from[i++]!], to: [to[j++]!] };
+    const size = (axes: readonly Axis[]): Axis["size"] => multiplySizes(...axes.map((a) => a.size));
+    while (!equalSizes(size(group.from), size(group.to))) {
+      if (j < to.length && (i >= from.length || divideSizes(size(group.from), size(group.to)) !== undefined)) group.to.push(to[j++]!);
+      else if (i < from.length) group.from.push(from[i++]!);
+      else break;
+    }
+    groups.push(group);
+  }
+  // What is left on one side are axes of one element.
+  if (i < from.length || j < to.length) {
+    const last = groups.at(-1);
+    if (!last) return [{ from, to }];
+    last.from.push(...from.slice(i));
+    last.to.push(...to.slice(j));
+  }
+  return groups;
+}
