@@ -71,12 +71,14 @@ export function logSoftmax(tf: Tf, x: Tensor): Tensor {
   });
 }
 
-/** f32: 1 at each index along a new last axis of `depth`; all 0 where an index is outside. For depths that `tf.oneHot` refuses (1). */
-export function oneHot(tf: Tf, indices: Tensor, depth: number): Tensor {
+/**
+ * f32: 1 at each index along a new last axis, all 0 where an index is outside. `classes` is i32 0, 1, 2 … along that axis.
+ * A comparison, since wasm's OneHot kernel writes beyond its result for an index outside, and core refuses one class.
+ */
+export function oneHot(tf: Tf, indices: Tensor, classes: Tensor): Tensor {
   return tf.tidy(() => {
-    const flat = tf.reshape(indices, [indices.size, 1]);
-    const hot = tf.cast(tf.equal(flat, tf.range(0, depth, 1, "int32")), "float32");
-    return tf.reshape(hot, [...indices.shape, depth]);
+    const hot = tf.cast(tf.equal(tf.reshape(indices, [indices.size, 1]), classes), "float32");
+    return tf.reshape(hot, [...indices.shape, classes.size]);
   });
 }
 

@@ -1,4 +1,4 @@
-import type { DType, Op, OpName, Value } from "../../ir/graph.ts";
+import type { Axis, DType, Op, OpName, Value } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/types.ts";
 import { CodegenError } from "../errors.ts";
 import { align, composite, type Expression, inOrder, plain } from "./align.ts";
@@ -80,11 +80,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const code = `tf.tensor([${values.map(number).join(", ")}], ${scope.shape(axes)}, "${dtypeNames[dtype]}")`;
     return { hoisted: scope.module.constant(result(op).name || "table", cast(scope, code, result(op))) };
   },
-  index: (op, scope) => {
-    const { axis, dtype } = op.attributes;
-    const code = `tf.range(0, ${scope.size(axis.size)}, 1, "${dtypeNames[dtype]}")`;
-    return typeof axis.size === "number" ? { hoisted: scope.module.constant(`${axis.name}_index`, code) } : plain(code);
-  },
+  index: (op, scope) => indexRange(scope, op.attributes.axis, op.attributes.dtype),
   fill: (op, scope) => plain(`tf.scalar(${scope.name(at(op, 0))}, "float32")`),
   extent: (op, scope) => {
     const size = elementCount(op.attributes.axes);
@@ -227,10 +223,9 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     return { code: cast(scope, code, result(op)), temporaries: rowsOf.temporaries };
   },
   one_hot: (op, scope) => {
-    const { size } = op.attributes.axis;
-    const x = scope.name(at(op, 0));
-    if (typeof size === "number" && size >= 2) return plain(cast(scope, `tf.oneHot(${x}, ${size}, 1, 0, "float32")`, result(op)));
-    return plain(cast(scope, `${scope.module.helper("oneHot")}(tf, ${x}, ${scope.size(size)})`, result(op)));
+    const range = indexRange(scope, op.attributes.axis, "i32");
+    const code = `${scope.module.helper("oneHot")}(tf, ${scope.name(at(op, 0))}, ${"hoisted" in range ? range.hoisted : range.code})`;
+    return { code: cast(scope, code, result(op)), temporaries: !("hoisted" in range) };
   },
   argmax: (op, scope) => plain(`tf.argMax(${scope.name(at(op, 0))}, ${axisIndex(at(op, 0), op.attributes.axis)})`),
   is_top: (op, scope) => {
@@ -251,6 +246,12 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     return plain(`tf.reshape(${scope.name(at(op, 0))}[${op.attributes.at}]${scope.typed("!")}, ${scope.shape(type.axes)})`);
   },
 };
+
+/** 0, 1, 2 … along an axis; made once where its size is a number. */
+function indexRange(scope: FunctionScope, axis: Axis, dtype: "f32" | "i32"): Expression | Hoisted {
+  const code = `tf.range(0, ${scope.size(axis.size)}, 1, "${dtypeNames[dtype]}")`;
+  return typeof axis.size === "number" ? { hoisted: scope.module.constant(`${axis.name}_index`, code) } : plain(code);
+}
 
 /** A copy of a tensor, or of each tensor of a list. */
 export function copyOf(scope: FunctionScope, x: Value): Expression {

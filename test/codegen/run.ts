@@ -1,0 +1,67 @@
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as tfCore from "@tensorflow/tfjs-core";
+import "@tensorflow/tfjs-backend-cpu";
+import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
+import type { Manifest } from "../../src/formats/manifest.ts";
+import { printTfjs } from "../../src/codegen/index.ts";
+import type { Arg, Module, Tensor } from "../../src/ir/index.ts";
+import * as runtime from "../../src/runtime/generated.ts";
+import type { Tf } from "../../src/runtime/program.ts";
+
+export const tf: Tf = tfCore;
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+export const runtimePath = join(root, "src/runtime/generated.ts");
+setWasmPaths(join(root, "node_modules/@tensorflow/tfjs-backend-wasm/dist/"));
+
+/** A manifest for modules that have none of their own. */
+export function manifest(over: Partial<Manifest> = {}): Manifest {
+  return {
+    format: "moec/1",
+    moec: "0.0.0",
+    adapter: "Small",
+    spec: { file: "small.moe", sha256: "0".repeat(64) },
+    base: { model: "llama", path: "model", config: {}, vocabulary: 8 },
+    groups: [],
+    kinds: [],
+    sites: [],
+    weights: [],
+    train: {
+      epochs: 1, batch: 1, accumulate: 1, length: 8, seed: 0, clip: 0,
+      optimizer: { name: "adamw", lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0 },
+      schedule: { name: "constant", warmup: 0 },
+    },
+    ...over,
+  };
+}
+
+/** Prints a module's functions as JavaScript, loads them, and makes them for the current backend. */
+export async function load(module: Module): Promise<Record<string, (...args: unknown[]) => unknown> & { dispose(): void }> {
+  const text = await printTfjs([{ module, manifest: manifest() }], { types: false, format: false, expose: "functions" });
+  const make = (await loadText(text))["Small"] as unknown as (tf: Tf) => never;
+  return make(tf);
+}
+
+/**
+ * Loads JavaScript as a module, from a data URL, so that no transform touches the text. Its runtime is the source's,
+ * which only the test's own transform can read: the import becomes a look at a global.
+ */
+export async function loadText(text: string): Promise<Record<string, never>> {
+  (globalThis as Record<string, unknown>)["moecRuntime"] = runtime;
+  const bound = text.replace(/^import \{([^}]*)\} from "[^"]*";$/m, (_, names: string) => `const {${names}} = globalThis.moecRuntime;`);
+  const url = `data:text/javascript;base64,${Buffer.from(bound).toString("base64")}`;
+  return (await import(/* @vite-ignore */ url)) as never;
+}
+
+/** A reference tensor on the device. */
+export function put(arg: Arg): unknown {
+  if (typeof arg === "number") return arg;
+  if (Array.isArray(arg)) return (arg as readonly Tensor[]).map((t) => put(t));
+  const t = arg as Tensor;
+  const dtype = t.dtype === "f32" ? "float32" : t.dtype === "i32" ? "int32" : "bool";
+  return tf.tensor(Array.from(t.data), t.axes.map((a) => a.size), dtype);
+}
+
+export function free(value: unknown): void {
+  tf.dispose(value as never);
+}
