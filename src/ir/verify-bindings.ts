@@ -81,7 +81,10 @@ export function verifyEntries(module: Module, report: Report): void {
     entry.params.forEach((binding, i) => {
       const param = fn.params[i];
       if (!param) return;
-      once("params", binding.kind, binding.kind === "input" ? binding.name : binding.weight);
+      const half = entry.params.length / 2;
+      // `accumulate` adds two stores of gradients: those of the first, then those of the second.
+      const side = name === "accumulate" && binding.kind === "gradient" && i >= half ? "params of the second half" : "params";
+      once(side, binding.kind, binding.kind === "input" ? binding.name : binding.weight);
       check(binding, param.type);
     });
     entry.results.forEach((binding, i) => {

@@ -15,7 +15,7 @@ export const globalConstraints = {
   "C-functions": "A function stands under its own name, and functions do not call themselves, not through others either.",
   "C-release": "Only values made in the function are released, once, never results, and never before their last use. After the release pass every value made is released or returned.",
   "C-weights": "Weights have unique names, one source (or one a layer), file orders that name their axes, and initializers and layouts that fit.",
-  "C-entries": "An entry's function exists; its params and results are bound one to one, a weight's (gradient's, moment's) of the weight's type.",
+  "C-entries": "An entry's function exists; its params and results are bound one to one (in `accumulate`, every gradient twice), a weight's (gradient's, moment's) of the weight's type.",
 } as const;
 
 export type GlobalConstraint = keyof typeof globalConstraints;
