@@ -1,4 +1,6 @@
-import { relative, resolve } from "node:path";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { CheckedAdapter } from "../check/index.ts";
 import { chooseAdapter, compileAdapter, loadProgram, printProgram, type Compiled, type Program } from "../compiler/index.ts";
@@ -47,12 +49,25 @@ export async function chooseFrom(terminal: Terminal, texts: Map<string, string>,
 /** Compiles an adapter and loads the code that was made: the same code that `moec build` writes, without types. */
 export async function executable(chosen: Chosen): Promise<{ readonly compiled: Compiled; readonly code: CompiledProgram }> {
   const compiled = await compileAdapter(chosen.program, chosen.adapter);
-  const runtime = pathToFileURL(resolve(packageFolder, "dist/runtime.js")).href;
-  const text = await printProgram(compiled, { types: false, format: false, runtimeImport: runtime });
-  const module = (await import(`data:text/javascript;base64,${Buffer.from(text).toString("base64")}`)) as Record<string, CompiledProgram>;
-  const code = module[compiled.exportName];
+  const text = await printProgram(compiled, { types: false, format: false, runtimeImport });
+  const code = (await importText(text))[compiled.exportName] as CompiledProgram | undefined;
   if (!code) throw new Error(`the generated module exports no ${compiled.exportName}`);
   return { compiled, code };
+}
+
+/** What generated code imports when the command line runs it: this package's own runtime. */
+export const runtimeImport = pathToFileURL(resolve(packageFolder, "dist/runtime.js")).href;
+
+/** Imports a module's text, by way of a file of its own that is removed at once. */
+export async function importText(text: string): Promise<Record<string, unknown>> {
+  const folder = await mkdtemp(join(tmpdir(), "moec-"));
+  try {
+    const path = join(folder, "program.mjs");
+    await writeFile(path, text);
+    return (await import(/* @vite-ignore */ pathToFileURL(path).href)) as Record<string, unknown>;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** `run.json` beside a trained adapter: with the copies of the spec it lets `eval` and `generate` build the same again. */

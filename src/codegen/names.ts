@@ -12,7 +12,7 @@ const reserved = new Set(
     "let module namespace never new null number object of package private protected public readonly require return set static string " +
     "super switch symbol this throw true try type typeof undefined unique unknown var void while with yield " +
     "Array Object Number String Boolean Symbol Math JSON Infinity NaN Float32Array Promise Error globalThis " +
-    "exports __dirname __filename __proto__ prototype hasOwnProperty toString valueOf"
+    "each exports __dirname __filename __proto__ prototype hasOwnProperty toString valueOf"
   ).split(" "),
 );
 

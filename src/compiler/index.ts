@@ -1,3 +1,4 @@
 /** The compiler: a text and a host in, checked programs and artefacts out. Runs in Node and in a browser's page. */
 export { checkText, chooseAdapter, folderOf, fromSpec, loadProgram, type Program, type ProgramOptions } from "./program.ts";
 export { version } from "./version.ts";
+export { compileAdapter, printGraph, printProgram, printTypes, type Compiled } from "./compile.ts";

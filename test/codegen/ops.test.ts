@@ -124,7 +124,7 @@ function tolerance(got: ArrayLike<number>, want: Data): number {
 }
 
 function compare(got: unknown, want: Arg, type: Value["type"]): void {
-  if (type.kind === "list") return type.kind === "list" && (want as readonly Tensor[]).forEach((w, i) => compare((got as unknown[])[i], w, type.of));
+  if (type.kind === "list") return (want as readonly Tensor[]).forEach((w, i) => compare((got as unknown[])[i], w, type.of));
   const t = got as tfjs.Tensor;
   const w = want as Tensor;
   expect(t.shape).toEqual(w.axes.map((a) => a.size));

@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as tfCore from "@tensorflow/tfjs-core";
@@ -51,6 +52,17 @@ export async function loadText(text: string): Promise<Record<string, never>> {
   const bound = text.replace(/^import \{([^}]*)\} from "[^"]*";$/m, (_, names: string) => `const {${names}} = globalThis.moecRuntime;`);
   const url = `data:text/javascript;base64,${Buffer.from(bound).toString("base64")}`;
   return (await import(/* @vite-ignore */ url)) as never;
+}
+
+const cache = join(root, "node_modules/.cache/moec-codegen", String(process.pid));
+
+/** A folder of this run's own, from which node_modules is found; `clean` removes it. */
+export function scratch(name: string): string {
+  return join(cache, name);
+}
+
+export function clean(): void {
+  rmSync(cache, { recursive: true, force: true });
 }
 
 /** A reference tensor on the device. */

@@ -17,7 +17,7 @@ export async function build(terminal: Terminal, texts: Map<string, string>, file
   const stem = basename(file).replace(/\.moe$/, "");
   const files = new Map([
     [`${stem}.moe.ts`, await printProgram(compiled, { types: true, format: true, runtimeImport: "moec/runtime" })],
-    [`${stem}.d.moe.ts`, await printTypes(compiled)],
+    [`${stem}.d.moe.ts`, printTypes(compiled)],
     [`${stem}.moe.json`, `${JSON.stringify(compiled.manifest, null, 2)}\n`],
     ...(options.graph ? ([[`${stem}.graph.txt`, printGraph(compiled)]] as const) : []),
   ]);

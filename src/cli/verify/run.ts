@@ -3,7 +3,7 @@ import { fail } from "../../diagnostics/index.ts";
 import type { ManifestWeight } from "../../formats/manifest.ts";
 import { interpret, type Arg, type Module, type Tensor, type Weight } from "../../ir/index.ts";
 import { lowerCase } from "../../lower/index.ts";
-import { differentiate } from "../../passes/differentiate.ts";
+import { differentiate } from "../../passes/index.ts";
 import { assemble, slicesOf, takeApart, type FileSlice } from "../../runtime/layout.ts";
 import type { CasePlan, CaseTensor, CaseTensors } from "./case.ts";
 
@@ -177,7 +177,7 @@ function caseInput(
     case "tokens":
       return exact(take("input_ids"), "input_ids");
     case "targets":
-    case "loss_mask": {
+    case "lossMask": {
       const labels = exact(take("labels"), "labels");
       const [samples, positions] = sizes as readonly [number, number];
       // The label at a position is what the position before predicts; -100 does not count.
@@ -185,7 +185,7 @@ function caseInput(
         const p = i % positions;
         const next = p + 1 < positions ? labels[i + 1]! : -100;
         void samples;
-        return name === "loss_mask" ? Number(next !== -100) : Math.max(0, next);
+        return name === "lossMask" ? Number(next !== -100) : Math.max(0, next);
       });
     }
     default:

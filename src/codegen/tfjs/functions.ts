@@ -97,12 +97,12 @@ class BodyWriter {
     const scope = this.#scope;
     const parts = op.operands
       .filter((v) => !scope.isHoisted(v))
-      .map((v) => (v.type.kind === "list" ? `for (const one of ${scope.name(v)}) one.dispose();` : `${scope.name(v)}.dispose();`));
+      .map((v) => (v.type.kind === "list" ? `for (const each of ${scope.name(v)}) each.dispose();` : `${scope.name(v)}.dispose();`));
     if (parts.length === 0) return;
     if (parts.length === 1) this.#lines.push(parts[0]!);
     else {
       const tensors = op.operands.filter((v) => !scope.isHoisted(v)).map((v) => (v.type.kind === "list" ? `...${scope.name(v)}` : scope.name(v)));
-      this.#lines.push(`for (const one of [${tensors.join(", ")}]) one.dispose();`);
+      this.#lines.push(`for (const each of [${tensors.join(", ")}]) each.dispose();`);
     }
   }
 

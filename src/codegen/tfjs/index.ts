@@ -59,7 +59,7 @@ function printAdapter({ module, manifest, doc }: Compiled, name: string, types: 
   const surface = expose === "functions" ? [...scope.functions.values()].map((fn) => `${fn},`) : new EntryPrinter(scope, module).all();
   const constants = scope.constants.map(({ name: constant, code }) => `const ${constant} = tf.keep(${code});\n`).join("");
   const frees = scope.constants.map((c) => c.name);
-  const dispose = `dispose()${types ? ": void" : ""} {\n${frees.length ? `for (const one of [${frees.join(", ")}]) one.dispose();\n` : ""}},\n`;
+  const dispose = `dispose()${types ? ": void" : ""} {\n${frees.length ? `for (const each of [${frees.join(", ")}]) each.dispose();\n` : ""}},\n`;
   for (const helper of scope.helpers) helpers.add(helper);
   const signature = `function create${name}(tf${types ? ": Tf" : ""})${types && expose === "entries" ? ": Entries" : ""}`;
   const create = `${signature} {\n${constants === "" ? "" : `// Constants, made once.\n${constants}\n`}${functions.join("\n")}\nreturn {\n${surface.join("\n")}\n${dispose}};\n}\n`;

@@ -1,0 +1,97 @@
+import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
+import { exportNames, printTfjs } from "../../codegen/index.ts";
+import type { Manifest } from "../../formats/manifest.ts";
+import type { Arg, Module, Tensor, Type } from "../../ir/index.ts";
+import { optimize } from "../../passes/index.ts";
+import { startBackend, type BackendName, type Tf } from "../../runtime/index.ts";
+import { importText, runtimeImport } from "../load.ts";
+import { defaultTrain } from "../../check/index.ts";
+import type { Runner } from "./run.ts";
+
+/**
+ * Runs a function as generated code on a backend, after all passes: what training runs, not the graph as it was
+ * lowered.
+ */
+export async function backendRunner(name: BackendName | "auto"): Promise<Runner> {
+  const backend = await startBackend(name);
+  const { tf } = backend;
+  return async (module, fn, args) => {
+    const found = module.functions.get(fn)!;
+    const entry = module.entries.get("case")!;
+    // An entry fixes the layout of params and results, so the function that is run becomes the only one.
+    const outputs = found.results.map((_, i) => ({ kind: "output" as const, name: `r${i}` }));
+    const alone: Module = { ...module, entries: new Map([["case", { fn, params: entry.params, results: outputs }]]) };
+    const optimized = optimize(alone, { transposeFlags: false }).module;
+    const bound = optimized.entries.get("case")!;
+    const text = await printTfjs([{ module: optimized, manifest: caseManifest() }], { types: false, format: false, expose: "functions", runtimeImport });
+    const made = (await importText(text))[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;
+    const functions = made(tf);
+    // A frozen weight may have been given another layout; its values are those of the original's param.
+    const given = bound.params.map((binding, i) => {
+      if (binding.kind !== "weight") return args[entry.params.findIndex((p) => JSON.stringify(p) === JSON.stringify(binding))]!;
+      const origin = optimized.weights.find((w) => w.name === binding.weight)?.layoutOf ?? binding.weight;
+      const arg = args[entry.params.findIndex((p) => p.kind === "weight" && p.weight === origin)]!;
+      return ordered(arg, optimized.functions.get(bound.fn)!.params[i]!.type);
+    });
+    const tensors = given.map((arg): unknown => (typeof arg === "number" ? arg : Array.isArray(arg) ? (arg as readonly Tensor[]).map((t) => upload(tf, t)) : upload(tf, arg as Tensor)));
+    const identifier = Object.keys(functions).find((k) => k === bound.fn) ?? bound.fn;
+    const raw = functions[identifier]!(...tensors);
+    const results = (found.results.length === 1 && !Array.isArray(raw) ? [raw] : raw) as readonly (TfTensor | readonly TfTensor[])[];
+    const read = async (t: TfTensor, type: Type): Promise<Tensor> => {
+      const axes = (type.kind === "list" ? type.of : type.kind === "tensor" ? type : undefined)!.axes;
+      const data = await backend.read(t);
+      return { dtype: "f32", axes: axes.map((a, k) => ({ name: a.name, size: t.shape[k]! })), data: Float64Array.from(data) };
+    };
+    const values: Arg[] = [];
+    for (const [i, r] of results.entries()) {
+      const { type } = found.results[i]!;
+      values.push(Array.isArray(r) ? await Promise.all((r as readonly TfTensor[]).map((t) => read(t, type))) : await read(r as TfTensor, type));
+    }
+    return values;
+  };
+}
+
+function upload(tf: Tf, t: Tensor): TfTensor {
+  const shape = t.axes.map((a) => a.size);
+  return t.dtype === "i32" ? tf.tensor(Int32Array.from(t.data), shape, "int32") : tf.tensor(Float32Array.from(t.data), shape, "float32");
+}
+
+/** The same values in the axis order that a param wants. */
+function ordered(arg: Arg, type: Type): Arg {
+  const axes = type.kind === "list" ? type.of.axes : type.kind === "tensor" ? type.axes : [];
+  const one = (t: Tensor): Tensor => {
+    const order = axes.map((a) => t.axes.findIndex((b) => b.name === a.name));
+    if (order.every((o, i) => o === i)) return t;
+    const strides = t.axes.map((_, i) => t.axes.slice(i + 1).reduce((n, a) => n * a.size, 1));
+    const sizes = order.map((o) => t.axes[o]!.size);
+    const data = new Float64Array(t.data.length);
+    for (let at = 0; at < data.length; at++) {
+      let rest = at;
+      let from = 0;
+      for (let d = sizes.length - 1; d >= 0; d--) {
+        from += (rest % sizes[d]!) * strides[order[d]!]!;
+        rest = Math.floor(rest / sizes[d]!);
+      }
+      data[at] = t.data[from]!;
+    }
+    return { ...t, axes: order.map((o) => t.axes[o]!), data };
+  };
+  if (typeof arg === "number") return arg;
+  return Array.isArray(arg) ? (arg as readonly Tensor[]).map(one) : one(arg as Tensor);
+}
+
+/** The printer wants a manifest to name its export by; nothing of it is run. */
+function caseManifest(): Manifest {
+  return {
+    format: "moec/1",
+    moec: "",
+    adapter: "Case",
+    spec: { file: "", sha256: "" },
+    base: { model: "", path: "", config: {}, vocabulary: 0 },
+    groups: [],
+    kinds: [],
+    sites: [],
+    weights: [],
+    train: defaultTrain,
+  };
+}
