@@ -29,17 +29,26 @@ export abstract class ExpressionParser extends TolerantParser {
   private startsOperand(ahead = 1): boolean {
     const token = this.LA(ahead);
     const type = token.tokenType;
-    // A name and `=` on the next line is the next binding: the value before it was left out.
-    if (ahead === 1 && this.next(t.Equals, 2) && !this.sameLine()) return false;
     return (
       type === t.NumberToken || type === t.LParen || type === t.LSquare || type === t.If || type === t.True || type === t.False ||
       this.next(t.Identifier, ahead) || this.next(t.StringToken, ahead)
     );
   }
 
+  /**
+   * Whether the next token begins a line with `name =` or with two words, which no expression does: there the next
+   * binding, item or declaration begins, and the value before it was left out.
+   */
+  private beginsNextItem(): boolean {
+    if (!this.next(t.Identifier) || this.sameLine()) return false;
+    if (this.next(t.Equals, 2)) return true;
+    if (!this.next(t.Identifier, 2) && !this.next(t.StringToken, 2) && !this.next(t.NumberToken, 2)) return false;
+    return !/[\r\n]/.test(this.text.slice(t.endOf(this.LA(1)), this.LA(2).startOffset));
+  }
+
   /** An expression; where none begins, a `Missing` and a report that says what for. */
   protected want(index: 1 | 2 | 3, what: string): Expression {
-    if (!this.RECORDING_PHASE && !this.startsExpression()) return this.noExpression(what);
+    if (!this.RECORDING_PHASE && (!this.startsExpression() || this.beginsNextItem())) return this.noExpression(what);
     if (index === 1) return this.SUBRULE1(this.expression);
     return index === 2 ? this.SUBRULE2(this.expression) : this.SUBRULE3(this.expression);
   }
@@ -114,7 +123,7 @@ export abstract class ExpressionParser extends TolerantParser {
 
   private operand(index: 1 | 2): Expression {
     if (!this.RECORDING_PHASE) {
-      if (!this.startsOperand()) return this.noExpression(`a value after \`${this.LA(0).image}\``);
+      if (!this.startsOperand() || (index === 2 && this.beginsNextItem())) return this.noExpression(`a value after \`${this.LA(0).image}\``);
       if (this.#nesting > maxExpressionNesting && this.next(t.If)) return this.tooDeep();
     }
     return index === 1 ? this.SUBRULE1(this.postfix) : this.SUBRULE2(this.postfix);

@@ -48,7 +48,7 @@ function illegal(text: string, error: ILexingError, file: string, report: (code:
     help: hint?.help ?? (letter ? "names are made of the letters a to z, digits and `_`" : undefined),
     fixes:
       hint?.instead !== undefined && (meant[found] || found === first)
-        ? [{ title: hint.instead.trim() === "" ? "remove it" : `write \`${hint.instead.trim()}\``, edits: [{ span, text: hint.instead }], safe: true }]
+        ? [{ title: hint.instead === "" ? "remove it" : hint.instead === " " ? "write a blank" : `write \`${hint.instead.trim()}\``, edits: [{ span, text: hint.instead }], safe: hint.instead !== '"' }]
         : [],
   });
   return span;

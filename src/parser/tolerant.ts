@@ -97,6 +97,8 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
   diagnostics: Diagnostic[] = [];
   /** The index of the token at which the last error was found; an error next to it is its consequence. */
   #lastError = -1000;
+  /** Of each bracket that the parser is in: whether it stands in the text. */
+  #opened: boolean[] = [];
 
   protected constructor(validate: boolean) {
     super(tokenTypes, {
@@ -115,6 +117,7 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
     this.lines = lines;
     this.diagnostics = [];
     this.#lastError = -1000;
+    this.#opened = [];
     this.input = tokens;
   }
 
@@ -248,12 +251,15 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
 
   /** Consumes a token of the type, or recovers. Never raises. */
   consumeInternal(type: TokenType): IToken {
-    const token = this.LA(1);
-    if (tokenMatcher(token, type)) {
-      this.engine.consumeToken();
-      return token;
-    }
-    return closers.has(type) ? this.skipToCloser(type) : this.mend(type);
+    const opener = openers.has(type);
+    const closer = closers.has(type);
+    // Rules never raise, so that they open and close in pairs; what was opened in vain has no closing bracket.
+    if (closer && this.#opened.pop() === false) return this.madeUp(type);
+    let token = this.LA(1);
+    if (tokenMatcher(token, type)) this.engine.consumeToken();
+    else token = closer ? this.skipToCloser(type) : this.mend(type);
+    if (opener) this.#opened.push(token.isInsertedInRecovery !== true);
+    return token;
   }
 
   private ruleName(): string {
@@ -312,6 +318,9 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
     const at = this.spanOfNext();
     const insert = { file: this.fileName, start: this.last, end: this.last };
     const text = typeof type.PATTERN === "string" ? type.PATTERN : undefined;
+    const near = !this.atEnd() && nesting(token) === 0 && this.sameLine();
+    const stands = near && type === Identifier && isReservedWord(token.tokenType);
+    const wrong = near && tokenMatcher(this.LA(2), type);
     if (type === Identifier && !this.atEnd()) {
       const reserved = isReservedWord(token.tokenType);
       this.unexpected("MOE1010", `expected a name${where ? ` in ${where}` : ""}, but found ${this.found()}`, {
@@ -319,28 +328,26 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
         label: reserved ? "a word of the language" : "not a name",
         help: reserved
           ? `\`${token.image}\` is reserved and cannot be a name; choose another`
-          : "a name is made of the letters a to z, digits and `_`, and does not begin with a digit",
+          : /^[0-9"]/.test(token.image)
+            ? "a name is made of the letters a to z, digits and `_`, and does not begin with a digit"
+            : undefined,
       });
     } else {
       this.unexpected("MOE1001", `expected ${wanted}${where ? ` in ${where}` : ""}, but found ${this.found()}`, {
         at,
         label: `expected ${wanted}`,
-        fixes: text ? [{ title: `add \`${text}\``, edits: [{ span: insert, text }], safe: false }] : [],
+        fixes: text && !wrong ? [{ title: `add \`${text}\``, edits: [{ span: insert, text }], safe: false }] : [],
       });
     }
-    const isName = type === Identifier;
-    const wrong = !this.atEnd() && nesting(token) === 0 && this.sameLine();
-    if (wrong && (tokenMatcher(this.LA(2), type) || (isName && isReservedWord(token.tokenType)))) {
-      if (isName && isReservedWord(token.tokenType)) {
-        this.engine.consumeToken();
-        return token; // the reserved word stands for the name
-      }
+    if (stands) {
       this.engine.consumeToken();
-      const right = this.LA(1);
-      this.engine.consumeToken();
-      return right;
+      return token; // the reserved word stands for the name
     }
-    return this.madeUp(type);
+    if (!wrong) return this.madeUp(type);
+    this.engine.consumeToken();
+    const right = this.LA(1);
+    this.engine.consumeToken();
+    return right;
   }
 
   private madeUp(type: TokenType): IToken {
@@ -353,6 +360,7 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
   /** Asked after a repetition: is what follows neither another item nor the `}` (or the file's end) that is due? */
   shouldInRepetitionRecoveryBeTried(expected: TokenType, _occurrence: number, notStuck: boolean): boolean {
     if (!notStuck || (expected !== RCurly && expected !== EOF)) return false;
+    if (expected === RCurly && this.#opened[this.#opened.length - 1] === false) return false;
     const token = this.LA(1);
     return token.tokenType !== expected && token.tokenType !== EOF && !(expected === RCurly && closers.has(token.tokenType));
   }

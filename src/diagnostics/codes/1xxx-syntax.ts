@@ -7,7 +7,7 @@ export const syntaxCodes = codes({
     title: "unexpected text",
     explain:
       "At this place stands something that cannot stand here, or something that must stand here is missing; the message says what was expected. Statements and clauses have no separators: each begins with its own word, so a word that is misspelt is usually the cause.",
-    bad: "const rate = 2e-4\n\nconst 0.1\n".replace("const 0.1", "const scale : 0.1"),
+    bad: "const rate = 2e-4\n\nconst scale : 0.1\n",
     good: "const rate = 2e-4\n\nconst scale = 0.1\n",
   },
   MOE1002: {
@@ -74,7 +74,7 @@ export const syntaxCodes = codes({
     title: "not a name",
     explain:
       "A name is expected here. Names are made of the letters a to z, digits and `_`, and do not begin with a digit. Words such as `model` or `in` may be names; `if`, `then`, `else`, `and`, `or`, `not`, `true` and `false` may not.",
-    bad: "const 2x = 4\n".replace("2x", "then"),
+    bad: "const then = 4\n",
     good: "const twice = 4\n",
   },
   MOE1011: {
