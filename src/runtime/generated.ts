@@ -2,7 +2,7 @@
  * What generated code calls beside TensorFlow.js itself. Every helper borrows its arguments and returns tensors that the
  * caller owns; what it makes on the way is freed before it returns (`addInto` alone consumes what it is given, and says so).
  */
-import type { Scalar, Tensor } from "@tensorflow/tfjs-core";
+import type { Scalar, Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
 import { randomNormal, randomUniform } from "./backends/random.ts";
 import type { CompiledProgram, Tf, WeightStore } from "./program.ts";
@@ -112,7 +112,7 @@ export function scatterAdd(tf: Tf, indices: Tensor, updates: Tensor, rows: numbe
 }
 
 /** `usage` where nothing is routed: f32 [sample, 0]. */
-export function noUsage(tf: Tf, perSample: Tensor): Tensor {
+export function noUsage(tf: Tf, perSample: Tensor): Tensor2D {
   return tf.tensor2d([], [perSample.shape[0]!, 0], "float32");
 }
 

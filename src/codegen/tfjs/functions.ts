@@ -110,7 +110,7 @@ class BodyWriter {
     const scope = this.#scope;
     const args = op.operands.map((v) => scope.name(v)).join(", ");
     const call = `${functionName(scope.module, op.attributes.fn)}(${args})`;
-    const names = op.results.map((v) => scope.declare(v, v.name || op.attributes.fn));
+    const names = op.results.map((v, k) => scope.declare(v, v.name || this.#resultName(op.attributes.fn, k) || op.attributes.fn));
     if (names.length === 0) this.#lines.push(`${call};`);
     else if (names.length === 1) this.#lines.push(`const ${names[0]} = ${call};${axesComment(op.results[0]!)}`);
     else this.#lines.push(`const [${names.join(", ")}] = ${call};`);
@@ -124,11 +124,11 @@ class BodyWriter {
     const scope = this.#scope;
     const { fn, count, carried, shared, summed, index, reverse } = op.attributes;
     const first = reverse ? count - 1 : 0;
-    const i = scope.names.fresh("layer");
+    const i = scope.names.fresh("i");
     const carriedNames = op.operands.slice(0, carried).map((v) => scope.name(v));
     const sharedNames = op.operands.slice(carried, carried + shared).map((v) => scope.name(v));
     const listNames = op.operands.slice(carried + shared).map((v) => `${scope.name(v)}[${i}]${scope.typed("!")}`);
-    const results = op.results.map((v, k) => scope.declare(v, v.name || (k < carried ? "state" : k < carried + summed ? "total" : "kept")));
+    const results = op.results.map((v, k) => scope.declare(v, v.name || this.#resultName(fn, k) || (k < carried ? "state" : k < carried + summed ? "total" : "kept")));
     const turns = results.map((name) => scope.names.fresh(`next_${name}`));
     results.forEach((name, k) => {
       const value = op.results[k]!;
@@ -147,6 +147,11 @@ class BodyWriter {
       else lines.push(`${name}[${i}] = ${next};`);
     });
     this.#lines.push(`for (${head}) {`, ...lines, "}");
+  }
+
+  /** What a function calls a result of its own: the caller's variable gets that name too. */
+  #resultName(fn: string, k: number): string {
+    return this.#scope.module.graph.functions.get(fn)?.results[k]?.name ?? "";
   }
 
   #type(value: Value): string {

@@ -52,7 +52,7 @@ async function pretty(text: string): Promise<string> {
 }
 
 function printAdapter({ module, manifest, doc }: Compiled, name: string, types: boolean, expose: "entries" | "functions", helpers: Set<string>, exported: readonly string[]): string {
-  const scope = new ModuleScope(types, [...exported, ...exported.flatMap((n) => [`create${n}`, `${n}Types`, `${n}Manifest`])]);
+  const scope = new ModuleScope(module, types, [...exported, ...exported.flatMap((n) => [`create${n}`, `${n}Types`, `${n}Manifest`])]);
   // Entries are printed under names of their own, so that a graph function may be called as an entry is.
   for (const fn of module.functions.keys()) scope.functions.set(fn, scope.names.fresh(fn, "fn"));
   const functions = [...module.functions.values()].map((fn) => printFunction(scope, fn));

@@ -211,7 +211,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const [table, indices] = [at(op, 0), at(op, 1)];
     const others = axesOf(table).filter((a) => a.name !== op.attributes.axis);
     const rowsFirst = inOrder(scope, table, [op.attributes.axis, ...others.map((a) => a.name)]);
-    const generics = scope.typed("<tfjs.Tensor, tfjs.Tensor>");
+    const generics = scope.typed("<tfjs.Tensor>");
     return { code: cast(scope, `tf.gather${generics}(${rowsFirst.code}, ${scope.name(indices)})`, result(op)), temporaries: rowsFirst.temporaries };
   },
   // ScatterNd sums what falls on one row on every backend; UnsortedSegmentSum is missing on wasm.

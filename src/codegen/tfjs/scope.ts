@@ -1,4 +1,4 @@
-import type { Axis, DType, GraphFunction, Size, TensorType, Type, Value } from "../../ir/graph.ts";
+import type { Axis, DType, GraphFunction, Module, Size, TensorType, Type, Value } from "../../ir/graph.ts";
 import { divideSizes, symbolsOf } from "../../ir/size.ts";
 import { isTensor } from "../../ir/types.ts";
 import { CodegenError } from "../errors.ts";
@@ -15,6 +15,7 @@ export const maxRank = 6;
 
 /** A module's scope: what is shared by its functions, made once when a backend is chosen. */
 export class ModuleScope {
+  readonly graph: Pick<Module, "functions">;
   readonly types: boolean;
   readonly names = new Names();
   readonly functions = new Map<string, string>();
@@ -23,7 +24,8 @@ export class ModuleScope {
   readonly constants: { readonly name: string; readonly code: string }[] = [];
   readonly #known = new Map<string, string>();
 
-  constructor(types: boolean, taken: readonly string[] = []) {
+  constructor(graph: Pick<Module, "functions">, types: boolean, taken: readonly string[] = []) {
+    this.graph = graph;
     this.types = types;
     this.names.reserve("tf", "tfjs", "Tf", "Entries", "weights", "gradients", "moment1", "moment2", "input", "host", "manifest", "create", ...taken);
     // Reserved whether or not this module needs them: a module's names do not depend on its ops.
