@@ -36,8 +36,8 @@ export const syntaxCodes = codes({
     severity: "error",
     title: "string without its end",
     explain: 'A string begins and ends with `"` on one line. A line break inside a string is written `\\n`, a quote `\\"`.',
-    bad: 'import "./common.moe\n',
-    good: 'import "./common.moe"\n',
+    bad: 'fn root(x) {\n  require 2 > 1, "always true\n  sqrt(x)\n}\n',
+    good: 'fn root(x) {\n  require 2 > 1, "always true"\n  sqrt(x)\n}\n',
   },
   MOE1006: {
     severity: "error",
@@ -59,8 +59,8 @@ export const syntaxCodes = codes({
     severity: "error",
     title: "unknown escape in a string",
     explain: 'After a backslash in a string stands `"`, `\\`, `n`, `t` or `u{…}` with the hexadecimal number of a character. A backslash itself is written `\\\\`; paths may be written with `/` on every system.',
-    bad: 'import ".\\common.moe"\n',
-    good: 'import "./common.moe"\n',
+    bad: 'fn root(x) {\n  require 2 > 1, "a\\b"\n  sqrt(x)\n}\n',
+    good: 'fn root(x) {\n  require 2 > 1, "a/b"\n  sqrt(x)\n}\n',
   },
   MOE1009: {
     severity: "error",
@@ -130,7 +130,6 @@ export const syntaxCodes = codes({
     title: "named but not applied",
     explain: "A clause applies a definition, so the definition's name needs brackets, also where all its parameters have defaults: `route softmax()`.",
     bad: 'base b = llama\n',
-    good: 'base b = llama()\n',
   },
   MOE1019: {
     severity: "error",
