@@ -1,7 +1,7 @@
 // Bundles the command line, the runtime and the compiler into dist/, with type declarations.
 // Chevrotain is bundled: importing it file by file would cost every start half a second.
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -18,10 +18,12 @@ try {
 }
 
 const { dependencies, peerDependencies, version } = JSON.parse(readFileSync("package.json", "utf8"));
-rmSync("dist", { recursive: true, force: true });
+// Built beside dist/ and put in its place at the end: whoever runs it meanwhile sees a whole one.
+const out = `dist.new-${process.pid}`;
+process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 await esbuild.build({
   entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts" },
-  outdir: "dist",
+  outdir: out,
   bundle: true,
   splitting: true,
   format: "esm",
@@ -36,7 +38,7 @@ await esbuild.build({
 });
 
 // Declarations for users of the runtime and the compiler.
-const tsc = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json"], { stdio: "inherit" });
+const tsc = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json", "--outDir", `${out}/types`], { stdio: "inherit" });
 if (tsc.status !== 0) process.exit(tsc.status ?? 1);
 // The sources import each other as .ts; what users get are .d.ts beside no source, which NodeNext finds as .js.
 const rewrite = (folder) => {
@@ -49,7 +51,12 @@ const rewrite = (folder) => {
     }
   }
 };
-rewrite("dist/types");
+rewrite(`${out}/types`);
 
-mkdirSync("dist/schemas", { recursive: true });
-for (const file of readdirSync("grammar")) if (file.endsWith(".schema.json")) cpSync(join("grammar", file), join("dist/schemas", file));
+mkdirSync(`${out}/schemas`, { recursive: true });
+for (const file of readdirSync("grammar")) if (file.endsWith(".schema.json")) cpSync(join("grammar", file), join(out, "schemas", file));
+
+const old = `${out}.old`;
+if (existsSync("dist")) renameSync("dist", old);
+renameSync(out, "dist");
+rmSync(old, { recursive: true, force: true });
