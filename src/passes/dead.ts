@@ -7,6 +7,8 @@ import { type AnyOp, calleeOf, calleesFirst, cloneOp, functionOf, mapped, opsOf 
  * (with the operands and results of every call and fold), and functions that nothing runs. Functions that no other
  * runs keep their signature; where there are entries, only those of the entries stay.
  *
+ * Callees stand before their callers in what it returns.
+ *
  * A fold's carried value stays as a whole (operand, param, result) while any of them is read from outside its own turn.
  */
 export function removeDead(module: Module): Module {
@@ -28,7 +30,7 @@ export function removeDead(module: Module): Module {
     }
     functions.set(fn.name, b.finish(fn.results.filter((v, j) => root || live.result(fn.name, j)).map((v) => mapped(map, v))));
   }
-  return { ...module, functions: new Map([...module.functions.keys()].filter((name) => functions.has(name)).map((name) => [name, functions.get(name)!])) };
+  return { ...module, functions };
 }
 
 /** The functions whose signature is the host's: those of the entries, or, without entries, those that no other runs. */

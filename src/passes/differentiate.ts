@@ -60,6 +60,11 @@ const remade: ReadonlySet<OpName> = new Set<OpName>([
   "constant", "table", "index", "fill", "extent", "one_hot", "reshape", "transpose", "rename", "copy", "expand", "cast", "stop", "reverse", "element",
 ]);
 
+/** One pass over the elements: made again where all that they read is at hand in backward anyway. */
+const cheap: ReadonlySet<OpName> = new Set<OpName>([
+  "neg", "abs", "sign", "relu", "square", "add", "sub", "mul", "max", "min", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "select",
+]);
+
 /** Where a param or result of a function stands in a fold: before, in or after the turns. For a call all is "shared". */
 type Place = "index" | "carried" | "shared" | "list";
 const places: readonly Place[] = ["index", "carried", "shared", "list"];
@@ -231,24 +236,46 @@ class Engine {
     const resultAt = new Map(fn.results.map((v, j) => [mapped(joint.map, v), j]));
     const forwardMaker = new Map<Value, Op>(forward.flatMap((o) => o.results.map((v) => [v, o] as const)));
 
-    // What backward reads of forward: again made, or given.
+    // What backward reads of forward: made again, or given.
     const backward = live(b.body.slice(joint.forwardOps), gradients);
+    const free = (v: Value): boolean => {
+      const at = paramAt.get(v);
+      return at !== undefined && paramPlace(at) !== "carried";
+    };
+    // A list inside a fold cannot be kept for each turn: what made it runs again.
+    const moves = (op: Op): boolean => (remade.has(op.op) || (fold !== undefined && op.results.some((v) => isList(v.type))));
+    const needed = new Set<Value>();
+    const need = (v: Value): void => {
+      const maker = forwardMaker.get(v);
+      if (needed.has(v) || seedParams.has(v) || free(v) || (!maker && !paramAt.has(v))) return;
+      if (maker && moves(maker)) maker.operands.forEach(need);
+      else needed.add(v);
+    };
+    for (const o of backward) o.operands.forEach(need);
+    gradients.forEach(need);
+    // Of what is needed, what follows cheaply from the rest is not kept either.
+    const atHand = new Map<Value, boolean>();
+    const reachable = (v: Value): boolean => {
+      const known = atHand.get(v) ?? (free(v) || needed.has(v) || follows(forwardMaker.get(v)));
+      atHand.set(v, known);
+      return known;
+    };
+    const follows = (op: Op | undefined): boolean => op !== undefined && (moves(op) || cheap.has(op.op)) && op.operands.every(reachable);
     const again = new Set<Op>();
     const given = new Map<Value, Need>();
     const kept: Value[] = [];
     const want = (v: Value): void => {
-      if (given.has(v) || seedParams.has(v)) return;
       const at = paramAt.get(v);
       const maker = forwardMaker.get(v);
-      if (at === undefined && !maker) return;
-      if (at !== undefined && paramPlace(at) !== "carried") given.set(v, { place: paramPlace(at), from: "param", of: at });
-      // A list inside a fold cannot be kept for each turn: what made it runs again.
-      else if (maker && (remade.has(maker.op) || (fold && isList(v.type)))) {
+      if (given.has(v) || seedParams.has(v) || (at === undefined && !maker)) return;
+      if (at !== undefined && free(v)) given.set(v, { place: paramPlace(at), from: "param", of: at });
+      else if (maker && (moves(maker) || follows(maker))) {
+        if (again.has(maker)) return;
         again.add(maker);
         maker.operands.forEach(want);
       } else {
         const j = resultAt.get(v);
-        if (j !== undefined && resultPlace(j) === keptPlace && !(fold && j < fold.carried + fold.summed)) given.set(v, { place: keptPlace, from: "result", of: j });
+        if (j !== undefined && resultPlace(j) === keptPlace) given.set(v, { place: keptPlace, from: "result", of: j });
         else given.set(v, { place: keptPlace, from: "kept", of: kept.push(v) - 1 });
       }
     };

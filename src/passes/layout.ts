@@ -222,8 +222,23 @@ class Writer {
       // Only axes of one element move: the data stay.
       const long = (names: Order): Order => names.filter((n) => axesOf(v).find((a) => a.name === n)!.size !== 1);
       if (sameNames(long(now), long(order))) return this.#b.reshape(v, permuted(tensorOf(v), order).axes);
-      return this.#b.transpose(v, order);
+      return this.#transpose(v, now, order);
     });
+  }
+
+  /** A transpose with as few axes as it can have: axes that stay neighbours move as one (libraries are fast on matrices). */
+  #transpose(v: Value, now: Order, order: Order): Value {
+    const groups: string[][] = [];
+    for (const name of order) {
+      const last = groups.at(-1);
+      if (last && now.indexOf(name) === now.indexOf(last.at(-1)!) + 1) last.push(name);
+      else groups.push([name]);
+    }
+    if (groups.length === order.length) return this.#b.transpose(v, order);
+    const merged = groups.map((group) => merge(axesOf(v), group, ""));
+    const before = [...merged].sort((p, q) => now.indexOf(groups[merged.indexOf(p)]![0]!) - now.indexOf(groups[merged.indexOf(q)]![0]!));
+    const moved = this.#b.transpose(this.#matrix(v, before), merged.map((a) => a.name));
+    return this.#matrix(moved, permuted(tensorOf(v), order).axes);
   }
 
   #once(v: Value, key: string, make: () => Value): Value {
@@ -337,9 +352,8 @@ class Writer {
     const [l, r] = best.swap ? [y, x] : [x, y];
     const axes = [...axesOf(x), ...axesOf(y)];
     const named = (names: Order): Axis[] => names.map((n) => axes.find((a) => a.name === n)!);
-    const merge = (names: Order, unit: string): Axis => (names.length === 1 ? named(names)[0]! : names.length === 0 ? axis(unit, 1) : axis(names.join("."), multiplySizes(...named(names).map((a) => a.size))));
-    const batch = best.batch.length ? [merge(best.batch, "")] : [];
-    const [m, k, n] = [merge(best.rows, "unit.m"), merge(best.contracted, "unit.k"), merge(best.columns, "unit.n")];
+    const batch = best.batch.length ? [merge(axes, best.batch, "")] : [];
+    const [m, k, n] = [merge(axes, best.rows, "unit.m"), merge(axes, best.contracted, ""), merge(axes, best.columns, "unit.n")];
     const left = this.#matrix(this.#as(l, best.left.order), [...batch, ...(best.left.flag ? [k, m] : [m, k])]);
     const right = this.#matrix(this.#as(r, best.right.order), [...batch, ...(best.right.flag ? [n, k] : [k, n])]);
     const flags = { ...(best.left.flag ? { transposeA: true } : {}), ...(best.right.flag ? { transposeB: true } : {}) };
@@ -397,6 +411,13 @@ class Writer {
       : this.#b.op("call", [...operands, ...tensors], { fn: made.name }, names);
     op.results.forEach((v, i) => this.#map.set(v, results[i]!));
   }
+}
+
+/** Adjacent axes as one, under a name that tells its parts; no axes: one of a single element. */
+function merge(axes: readonly Axis[], names: Order, unit: string): Axis {
+  const parts = names.map((n) => axes.find((a) => a.name === n)!);
+  if (parts.length === 0) return axis(unit, 1);
+  return parts.length === 1 ? parts[0]! : axis(names.join("."), multiplySizes(...parts.map((a) => a.size)));
 }
 
 function isSubsequence(part: Order, whole: Order): boolean {

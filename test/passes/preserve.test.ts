@@ -6,7 +6,7 @@ import { opsOf } from "../../src/passes/tools.ts";
 import { difference, finiteDifferences, numbers, randomArg, sound } from "./support.ts";
 import { modules, randomModule } from "./random-graphs.ts";
 
-const runs = { numRuns: 120, seed: 20260 };
+const runs = { numRuns: 70, seed: 20260 };
 
 function same(before: Module, after: Module, fn: string, tolerance = 1e-12): void {
   sound(after);
@@ -81,13 +81,13 @@ describe("passes keep what a module computes", () => {
       const results = interpret(all, "g", args);
       if ([...module.functions.values()].some((fn) => opsOf(fn).some((op) => ["stop", "relu", "abs", "max", "min"].includes(op.op)))) return;
       [0, 1, 2].forEach((at) => expect(difference(results[3 + at]!, finiteDifferences(module, "f", args, 0, at))).toBeLessThan(1e-6));
-    }), { ...runs, numRuns: 60 });
+    }), { ...runs, numRuns: 40 });
   });
 
   it("optimize is sound after every pass", () => {
     fc.assert(fc.property(modules, ({ seed, size }) => {
       const module = randomModule(seed, size);
       same(module, optimize(module, { transposeFlags: seed % 2 === 0, debug: true }).module, "f");
-    }), { ...runs, numRuns: 40 });
+    }), { ...runs, numRuns: 25 });
   });
 });

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { type Arg, type Module, ModuleBuilder, type Tensor, type Type, type Value, interpret, verify } from "../../src/ir/index.ts";
+import { type Arg, type InterpretOptions, type Module, ModuleBuilder, type Tensor, type Type, type Value, interpret, verify } from "../../src/ir/index.ts";
 import type { Builder } from "../../src/ir/index.ts";
 
 /** A repeatable source of numbers in [0, 1) (mulberry32). */
@@ -60,14 +60,14 @@ export function difference(a: Arg, b: Arg): number {
  * Gradients of scalar result `of` by central differences in float64: (f(x+h) - f(x-h)) / 2h, extrapolated once
  * (Richardson), error O(h^4).
  */
-export function finiteDifferences(module: Module, fn: string, args: readonly Arg[], of: number, wrt: number, h = 1e-3): Arg {
+export function finiteDifferences(module: Module, fn: string, args: readonly Arg[], of: number, wrt: number, h = 1e-3, options: InterpretOptions = {}): Arg {
   const at = (list: number, k: number, step: number): number => {
     const moved = args.map((a, i) => {
       if (i !== wrt) return a;
       const tensors = tensorsOf(a).map((t, n) => (n === list ? { ...t, data: Float64Array.from(t.data, (v, m) => (m === k ? v + step : v)) } : t));
       return Array.isArray(a) ? tensors : tensors[0]!;
     });
-    return (interpret(module, fn, moved)[of] as Tensor).data[0]!;
+    return (interpret(module, fn, moved, options)[of] as Tensor).data[0]!;
   };
   const slope = (list: number, k: number, step: number): number => (at(list, k, step) - at(list, k, -step)) / (2 * step);
   const grads = tensorsOf(args[wrt]!).map((t, n) => ({
