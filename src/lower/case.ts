@@ -82,7 +82,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
   } else {
     const tokens = input(emitter, "tokens", "i32", rows);
     const targets = input(emitter, "targets", "i32", rows);
-    const counted = input(emitter, "loss_mask", "f32", rows);
+    const counted = input(emitter, "lossMask", "f32", rows);
     const assembly = new Assembly(e, shape.adapter.base.model, shape.adapter.plan, { statistics: true });
     const forward = assembly.forward({ tokens, mask, kind });
     const logits = ops.transpose(forward.logits, [...rows, forward.vocab]);

@@ -6,7 +6,7 @@ export { GraphEmitter } from "./emitter.ts";
 export { lowerCase, type CaseShape, type LoweredCase } from "./case.ts";
 
 /** Which numbers an entry takes from the host, beside tensors. */
-const numbers = { logits: [], evaluate: [], train: ["seed", "draw", "loss_scale", "balance_scale"] } as const;
+const numbers = { logits: [], evaluate: [], train: ["seed", "draw", "lossScale", "balanceScale"] } as const;
 
 /**
  * The graph of an adapter on its base: entries `logits`, `evaluate` and `train` (see `runtime/program`). The passes make
@@ -24,7 +24,7 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
     const outputs = ops.at(declared, () => {
       const batch = batchTensors(ops, (name, t) => emitter.input(name, { kind: "tensor", dtype: t.dtype, axes: t.axes }));
       const targets = entry === "logits" ? undefined : input(emitter, "targets", "i32", batch.tokens.axes);
-      const lossMask = entry === "logits" ? undefined : input(emitter, "loss_mask", "f32", batch.tokens.axes);
+      const lossMask = entry === "logits" ? undefined : input(emitter, "lossMask", "f32", batch.tokens.axes);
       for (const name of numbers[entry]) emitter.input(name, { kind: "number" });
       const assembly = new Assembly(e, adapter.base.model, adapter.plan, { statistics: entry !== "logits" });
       const forward = assembly.forward(batch);
@@ -50,8 +50,8 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
         ] as const;
       }
       const scaled = (t: Tensor, name: string) => ops.arithmetic("mul", t, fill(ops, emitter, name));
-      const loss = scaled(ops.reduce("sum", nll, [sample, position]), "loss_scale");
-      const weighted = scaled(balance, "balance_scale");
+      const loss = scaled(ops.reduce("sum", nll, [sample, position]), "lossScale");
+      const weighted = scaled(balance, "balanceScale");
       return [
         ["objective", ops.arithmetic("add", loss, weighted).handle],
         ["loss", loss.handle],
