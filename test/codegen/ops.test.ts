@@ -1,9 +1,12 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type * as tfjs from "@tensorflow/tfjs-core";
 import { type Arg, axis, type Axis, Builder, type Data, interpret, listOf, type Module, ModuleBuilder, numberType, type OpName, scalar, type Tensor, tensor, type TensorType, type Value } from "../../src/ir/index.ts";
 import { randomNormal, randomUniform } from "../../src/runtime/backends/random.ts";
+import { printTfjs } from "../../src/codegen/index.ts";
 import { rows } from "../../src/codegen/tfjs/rows.ts";
-import { free, load, put, tf } from "./run.ts";
+import { clean, compilers, complaints, free, load, manifest, put, runtimePath, scratch, tf } from "./run.ts";
 
 const sizes: Record<string, number> = { sample: 2, position: 3 };
 const sample = axis("sample");
@@ -109,7 +112,7 @@ const cases: readonly Case[] = [
   { name: "softmax", ops: ["softmax"], params: [x], write: (b, v) => [b.softmax(v!, "in"), b.softmax(v!, "position"), b.softmax(b.mul(v!, 100), "in")] },
   { name: "log_softmax", ops: ["log_softmax"], params: [x], write: (b, v) => [b.log_softmax(v!, "in"), b.log_softmax(v!, "sample"), b.log_softmax(b.mul(v!, 100), "in")] },
   { name: "leaves", ops: ["table", "index", "extent"], params: [x], write: (b, v) => [b.add(v!, b.table([1, 2, 3, 4], [inAxis])), b.index(inAxis), b.index(position, "f32"), b.extent([sample, inAxis]), b.extent([inAxis]), b.table([1, 0, 1, 1], [inAxis], "bool")] },
-  { name: "constants as results", ops: ["constant"], params: [], write: (b) => [b.constant(-0.5), b.constant(3, "i32"), b.constant(1, "bool")] },
+  { name: "constants as results", ops: ["constant"], params: [], write: (b) => [b.constant(-0.5), b.constant(1), b.constant(3, "i32"), b.constant(1, "bool")] },
 ];
 
 function tolerance(got: ArrayLike<number>, want: Data): number {
@@ -236,3 +239,26 @@ it("every operation has a case", () => {
   for (const op of ["fill", "random", "call", "fold", "list", "element", "release"] as const) covered.add(op);
   expect([...covered].sort()).toEqual([...Object.keys(rows), "call", "fold", "list", "release"].sort());
 });
+
+describe("every operation's TypeScript", () => {
+  afterAll(clean);
+
+  it.each(compilers)("compiles under %s", async (name, command) => {
+    const m = new ModuleBuilder();
+    cases.forEach(({ params, write }, i) =>
+      define(m, `f${i}`, (b) => {
+        const out = write(b, ...params.map((t, k) => b.param(t, `p${k}`)));
+        return Array.isArray(out) ? (out as readonly Value[]) : [out as Value];
+      }),
+    );
+    const folder = scratch(identifierOf(name));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "package.json"), `{"type": "module"}`);
+    writeFileSync(join(folder, "ops.ts"), await printTfjs([{ module: m.finish(), manifest: manifest() }], { expose: "functions", format: false, runtimeImport: runtimePath }));
+    expect(complaints(command, folder, ["ops.ts"])).toBe("");
+  }, 120_000);
+});
+
+function identifierOf(name: string): string {
+  return `ops-${name.replace(/\W/g, "")}`;
+}

@@ -1,11 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ProgramInfo, manifestOf, printDeclarations, printManifest, printTfjs } from "../../src/codegen/index.ts";
 import { axis, type Binding, listOf, type Module, ModuleBuilder, numberType, type Origin, scalar, tensor, type TensorType, type Value } from "../../src/ir/index.ts";
 import type { Entries } from "../../src/runtime/program.ts";
-import { clean, loadText, manifest, root, runtimePath, scratch, tf } from "./run.ts";
+import { clean, compilers, complaints, loadText, manifest, root, runtimePath, scratch, tf } from "./run.ts";
 
 const sample = axis("sample");
 const position = axis("position");
@@ -137,24 +136,6 @@ function compiled(module = smallModule(), over: Partial<ProgramInfo> = {}) {
 async function entriesOf(item: ReturnType<typeof compiled>, name = "Small"): Promise<Entries> {
   const text = await printTfjs([item], { types: false, format: false });
   return (await loadText(text) as unknown as Record<string, { create(t: typeof tf): Entries }>)[name]!.create(tf);
-}
-
-/** Both compilers, as commands. */
-const compilers = [
-  ["TypeScript 5", ["node", join(root, "node_modules/typescript5/bin/tsc")]],
-  ["TypeScript 7", ["node", join(root, "node_modules/typescript/bin/tsc")]],
-] as const;
-
-/** The compiler's complaints about some files; empty where there are none. */
-function complaints([command, ...args]: readonly string[], folder: string, files: readonly string[]): string {
-  const flags = ["--noEmit", "--strict", "--noUncheckedIndexedAccess", "--allowArbitraryExtensions", "--allowImportingTsExtensions", "--skipLibCheck", "--target", "es2022", "--lib", "es2023,dom", "--module", "nodenext", "--moduleResolution", "nodenext", "--types", "node", "--ignoreConfig"];
-  const known = args[0]!.includes("typescript5") ? flags.filter((f) => f !== "--ignoreConfig") : flags;
-  try {
-    execFileSync(command!, [...args, ...known, ...files], { cwd: folder, encoding: "utf8", stdio: "pipe" });
-    return "";
-  } catch (error) {
-    return String((error as { stdout: unknown }).stdout);
-  }
 }
 
 beforeAll(async () => {

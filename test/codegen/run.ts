@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -76,4 +77,22 @@ export function put(arg: Arg): unknown {
 
 export function free(value: unknown): void {
   tf.dispose(value as never);
+}
+
+/** Both compilers, as commands. */
+export const compilers = [
+  ["TypeScript 5", ["node", join(root, "node_modules/typescript5/bin/tsc")]],
+  ["TypeScript 7", ["node", join(root, "node_modules/typescript/bin/tsc")]],
+] as const;
+
+/** The compiler's complaints about some files; empty where there are none. */
+export function complaints([command, ...args]: readonly string[], folder: string, files: readonly string[]): string {
+  const flags = ["--noEmit", "--strict", "--noUncheckedIndexedAccess", "--allowArbitraryExtensions", "--allowImportingTsExtensions", "--skipLibCheck", "--target", "es2022", "--lib", "es2023,dom", "--module", "nodenext", "--moduleResolution", "nodenext", "--types", "node", "--ignoreConfig"];
+  const known = args[0]!.includes("typescript5") ? flags.filter((f) => f !== "--ignoreConfig") : flags;
+  try {
+    execFileSync(command!, [...args, ...known, ...files], { cwd: folder, encoding: "utf8", stdio: "pipe" });
+    return "";
+  } catch (error) {
+    return String((error as { stdout: unknown }).stdout);
+  }
 }

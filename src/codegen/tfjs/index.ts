@@ -23,7 +23,7 @@ export interface TfjsOptions {
   readonly runtimeImport?: string;
   /** Prettier's layout (the default); without it the text is right but not pretty. */
   readonly format?: boolean;
-  /** `entries` (the default): what the runtime calls. `functions`: every graph function under its identifier, for tests and tools. */
+  /** `entries` (the default): what the runtime calls. `functions`: every graph function under its own name, for tests and tools. */
   readonly expose?: "entries" | "functions";
 }
 
@@ -56,7 +56,7 @@ function printAdapter({ module, manifest, doc }: Compiled, name: string, types: 
   // Entries are printed under names of their own, so that a graph function may be called as an entry is.
   for (const fn of module.functions.keys()) scope.functions.set(fn, scope.names.fresh(fn, "fn"));
   const functions = [...module.functions.values()].map((fn) => printFunction(scope, fn));
-  const surface = expose === "functions" ? [...scope.functions.values()].map((fn) => `${fn},`) : new EntryPrinter(scope, module).all();
+  const surface = expose === "functions" ? [...scope.functions].map(([fn, identifier]) => `${propertyKey(fn)}: ${identifier},`) : new EntryPrinter(scope, module).all();
   const constants = scope.constants.map(({ name: constant, code }) => `const ${constant} = tf.keep(${code});\n`).join("");
   const frees = scope.constants.map((c) => c.name);
   const dispose = `dispose()${types ? ": void" : ""} {\n${frees.length ? `for (const each of [${frees.join(", ")}]) each.dispose();\n` : ""}},\n`;

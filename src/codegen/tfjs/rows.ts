@@ -2,7 +2,7 @@ import type { Axis, DType, Op, OpName, Value } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/types.ts";
 import { CodegenError } from "../errors.ts";
 import { align, composite, type Expression, inOrder, plain } from "./align.ts";
-import { axesOf, axisIndex, dtypeNames, type FunctionScope, maxRank, number, tensorType } from "./scope.ts";
+import { axesOf, axisIndex, dtypeNames, type FunctionScope, maxRank, number, rankText, tensorType } from "./scope.ts";
 
 /** Ops that are statements of their own; the others are one expression for one result. */
 export type StatementOp = "call" | "fold" | "list" | "release";
@@ -128,7 +128,11 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   or: elementwise("tf.logicalOr"),
   not: elementwise("tf.logicalNot"),
   // `tf.where` repeats what lacks an axis and frees that itself; the Select kernel takes equal shapes only.
-  select: elementwise("tf.where"),
+  // Its types want both branches of the result's rank, which broadcasting does not.
+  select: (op, scope) => {
+    const e = elementwise<"select">(`tf.where${scope.typed("<tfjs.Tensor>")}`)(op, scope);
+    return "hoisted" in e ? e : { ...e, code: cast(scope, e.code, result(op)) };
+  },
   cast: (op, scope) => {
     const x = at(op, 0);
     // A cast to bool keeps a float's low byte on wasm, so it is a comparison.
@@ -256,12 +260,11 @@ function indexRange(scope: FunctionScope, axis: Axis, dtype: "f32" | "i32"): Exp
 /** A copy of a tensor, or of each tensor of a list. */
 export function copyOf(scope: FunctionScope, x: Value): Expression {
   if (x.type.kind === "tensor") return handle(scope, x);
-  return plain(`${scope.name(x)}.map((one) => tf.reshape(one, one.shape))`);
+  return plain(`${scope.name(x)}.map((tensor) => tf.reshape(tensor, tensor.shape))`);
 }
 
 /** `code as tfjs.Tensor2D`, where TensorFlow.js' own types know no rank. */
 function cast(scope: FunctionScope, code: string, value: Value): string {
-  const rank = axesOf(value).length;
-  if (!scope.module.types || rank > maxRank) return code;
-  return `${code} as ${rank === 0 ? "tfjs.Scalar" : `tfjs.Tensor${rank}D`}`;
+  if (!scope.module.types || axesOf(value).length > maxRank) return code;
+  return `${code} as ${rankText(axesOf(value).length)}`;
 }

@@ -27,7 +27,7 @@ export class ModuleScope {
   constructor(graph: Pick<Module, "functions">, types: boolean, taken: readonly string[] = []) {
     this.graph = graph;
     this.types = types;
-    this.names.reserve("tf", "tfjs", "Tf", "Entries", "weights", "gradients", "moment1", "moment2", "input", "host", "manifest", "create", ...taken);
+    this.names.reserve("tf", "tfjs", "Tf", "Entries", "weights", "gradients", "moment1", "moment2", "input", "host", "manifest", "create", "each", "tensor", ...taken);
     // Reserved whether or not this module needs them: a module's names do not depend on its ops.
     this.names.reserve("program", "weightOf", "weightsOf", "sizeOf", "missing", "addInto", "random", "logSoftmax", "oneHot", "isTop", "scatterAdd", "noUsage", "noBalance");
   }
@@ -64,8 +64,14 @@ export function number(value: number): string {
 export function typeText(type: Type): string {
   if (type.kind === "number") return "number";
   if (type.kind === "list") return `readonly ${typeText(type.of)}[]`;
-  const rank = type.axes.length;
-  return rank === 0 ? "tfjs.Scalar" : rank <= maxRank ? `tfjs.Tensor${rank}D` : "tfjs.Tensor";
+  return rankText(type.axes.length);
+}
+
+/** The type of tensors of a rank; core does not export `Tensor6D`, and no type of more axes. */
+export function rankText(rank: number): string {
+  if (rank === 0) return "tfjs.Scalar";
+  if (rank <= 5) return `tfjs.Tensor${rank}D`;
+  return rank === 6 ? "tfjs.Tensor<tfjs.Rank.R6>" : "tfjs.Tensor";
 }
 
 /** One function while it is printed: its variables, and the sizes it reads from its params. */
