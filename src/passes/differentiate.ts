@@ -293,8 +293,18 @@ class Engine {
     };
     const back = new Builder(halves.backward, this.functions, fn.doc);
     const map = new Map<Value, Value>(sorted.map(([v]) => [v, back.param(v.type, v.name)]));
-    for (const o of forward) if (again.has(o)) cloneOp(back, o, map);
-    for (const o of backward) cloneOp(back, o, map);
+    // What is made again is made right before its first use, so that it does not live longer than it must.
+    const remake = (v: Value): void => {
+      const maker = forwardMaker.get(v);
+      if (map.has(v) || !maker || !again.has(maker)) return;
+      maker.operands.forEach(remake);
+      cloneOp(back, maker, map);
+    };
+    for (const o of backward) {
+      o.operands.forEach(remake);
+      cloneOp(back, o, map);
+    }
+    gradients.forEach(remake);
     this.functions.set(halves.backward, back.finish(gradients.map((v) => mapped(map, v))));
     this.#halves.set(key, halves);
     return halves;

@@ -84,15 +84,26 @@ function once(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>, 
   const costs = new Costs({ functions }, known);
   for (const op of opsOf(fn)) {
     for (const rewrite of rewritesOf(op, behind, known)) {
-      const next = apply(fn, op, rewrite, functions);
       const gone = [op, ...rewrite.gone].map((o) => costs.op(o)).reduce(plus);
-      const put = next.made.map((o) => costs.op(o)).reduce(plus, { flops: 0, bytes: 0 });
+      const put = tried(rewrite).map((o) => costs.op(o)).reduce(plus, { flops: 0, bytes: 0 });
       if (put.flops > gone.flops || (put.flops === gone.flops && put.bytes >= gone.bytes)) continue;
       const origin = op.origin;
-      return { fn: next.fn, report: { fn: fn.name, path: origin?.path ?? [], ...(origin ? { origin } : {}), rule: rewrite.rule, before: gone, after: put } };
+      return { fn: apply(fn, op, rewrite, functions), report: { fn: fn.name, path: origin?.path ?? [], ...(origin ? { origin } : {}), rule: rewrite.rule, before: gone, after: put } };
     }
   }
   return undefined;
+}
+
+/** The ops that a rewrite would put in, on params in place of what they read. */
+function tried(rewrite: Rewrite): readonly AnyOp[] {
+  const b = new Builder("tried");
+  const map = new Map<Value, Value>();
+  rewrite.write(b, (v) => {
+    const known = map.get(v) ?? b.param(v.type);
+    map.set(v, known);
+    return known;
+  });
+  return b.body as readonly AnyOp[];
 }
 
 function plus(a: { flops: number; bytes: number }, b: { flops: number; bytes: number }): { flops: number; bytes: number } {
@@ -166,27 +177,26 @@ function flagged(op: AnyOp & { op: "dot" }): boolean {
   return Boolean(op.attributes.transposeA || op.attributes.transposeB);
 }
 
-/** The function with `op`'s value written anew, in the type that its users know. */
-function apply(fn: GraphFunction, target: AnyOp, rewrite: Rewrite, functions: ReadonlyMap<string, GraphFunction>): { readonly fn: GraphFunction; readonly made: readonly AnyOp[] } {
+/**
+ * The function with `target`'s value written anew, in the type that its users know. A transpose back to that type is the
+ * layout's to remove: it does not count against the rewrite.
+ */
+function apply(fn: GraphFunction, target: AnyOp, rewrite: Rewrite, functions: ReadonlyMap<string, GraphFunction>): GraphFunction {
   const b = new Builder(fn.name, functions, fn.doc);
   const map = new Map<Value, Value>();
   for (const p of fn.params) map.set(p, b.param(p.type, p.name));
   const gone = new Set(rewrite.gone);
-  let made: readonly AnyOp[] = [];
   for (const op of opsOf(fn)) {
     if (gone.has(op)) continue;
     if (op !== target) {
       cloneOp(b, op, map);
       continue;
     }
-    const first = b.body.length;
     const result = op.results[0]!;
     b.at(op.origin, () => {
       const value = ordered(b, rewrite.write(b, (v) => mapped(map, v)), tensorOf(result).axes.map((a) => a.name));
       map.set(result, b.named(result.name || value.name, value));
     });
-    // A transpose back is the layout's to remove: it does not count against the rewrite.
-    made = (b.body.slice(first) as readonly AnyOp[]).filter((o) => o.op !== "transpose");
   }
-  return { fn: b.finish(fn.results.map((v) => mapped(map, v))), made };
+  return b.finish(fn.results.map((v) => mapped(map, v)));
 }
