@@ -4,7 +4,8 @@ import type { Initial } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { placeScope, type Applied, type Bank, type PlannedBalance, type SitePlace, type SitePlan } from "./plan.ts";
 import { Scope } from "./scope.ts";
-import { showConst, type AxisRef, type Entity, type Tensor } from "./values.ts";
+import { suggest } from "./suggest.ts";
+import { showAxes, showConst, type AxisRef, type Tensor } from "./values.ts";
 
 /** What an adapted linear works on. */
 export interface SiteInput {
@@ -61,7 +62,7 @@ export function applySite(elaborator: Elaborator, plan: SitePlan, place: SitePla
       ops.at(bank.call.span, () => {
         if (bank.always) return ops.arithmetic("add", output, expert(elaborator, bank, place, undefined, plan, input));
         const whole = bank.start === 0 && bank.count === plan.experts;
-        const own = whole ? expertAxis! : ops.axes.get(bank.name === "experts" ? `expert_${bank.start}` : bank.name, bank.count);
+        const own = whole ? expertAxis! : ops.axes.get(bank.name, bank.count, axisNames(input.x, input.y, gates!));
         const share = whole ? gates! : ops.slice(gates!, expertAxis!, bank.start, own);
         const value = expert(elaborator, bank, place, own, plan, input);
         return ops.arithmetic("add", output, ops.reduce("sum", ops.arithmetic("mul", share, value), [own]));
@@ -85,13 +86,22 @@ export function applySite(elaborator: Elaborator, plan: SitePlan, place: SitePla
   return { output, terms, ...(gates ? { gates } : {}), ...(balance ? { balance } : {}) };
 }
 
-/** The definition's scope at a place: sides, arguments, and what more it may speak of. */
-function definitionScope(applied: Applied, place: SitePlace, expertAxis?: AxisRef): Scope {
+function axisNames(...tensors: readonly (Tensor | undefined)[]): Set<string> {
+  return new Set(tensors.flatMap((t) => t?.axes.map((a) => a.name) ?? []));
+}
+
+/**
+ * The definition's scope at a place: sides, arguments, and what more it may speak of. Axes that a definition declares
+ * are its own, whatever the model calls the axes of what the definition is given.
+ */
+function definitionScope(applied: Applied, place: SitePlace, input: SiteInput, expertAxis?: AxisRef): Scope {
   const scope = placeScope(place);
+  for (const name of axisNames(input.x, input.y)) scope.hidden.add(name);
   for (const [name, value] of applied.parameters) scope.define(name, value);
   if (expertAxis) {
     scope.define("expert", { kind: "axis", axis: expertAxis });
     scope.define("experts", { kind: "const", value: expertAxis.size as number });
+    scope.hidden.add(expertAxis.name);
   }
   return scope;
 }
@@ -107,7 +117,7 @@ function bindOffers(elaborator: Elaborator, applied: Applied, signature: Signatu
   for (const p of signature.parameters) {
     const value = offers.get(p.name.text);
     if (!value) {
-      fail("MOE2015", `${who} is not given "${p.name.text}"`, { at: p.name.span, help: `it may ask for: ${[...offers.keys()].join(", ")}` });
+      fail("MOE2015", `${who} is not given "${p.name.text}"`, { at: p.name.span, ...suggest(p.name, offers.keys(), `it may ask for: ${[...offers.keys()].join(", ")}`) });
     }
     if (p.kind === "tensor" && p.axes) {
       const declared = elaborator.declared(p.axes, scope);
@@ -123,29 +133,46 @@ function bindOffers(elaborator: Elaborator, applied: Applied, signature: Signatu
   }
 }
 
-function evaluateSignature(elaborator: Elaborator, applied: Applied, signature: Signature, scope: Scope): Tensor {
+/**
+ * The signature's value. What the site does with it needs the axes `needed`, so the text may not declare others; a
+ * number known at compile time is that number along all of them.
+ */
+function evaluateSignature(elaborator: Elaborator, applied: Applied, signature: Signature, scope: Scope, needed: readonly AxisRef[]): Tensor {
+  const { ops } = elaborator;
   const name = applied.definition.name.text;
+  const show = (axes: readonly AxisRef[]) => showAxes(axes, (a) => scope.nameOf(a));
+  if (signature.result) {
+    const declared = elaborator.declared(signature.result, scope);
+    if (declared.length !== needed.length || needed.some((a) => !declared.includes(a))) {
+      fail("MOE3002", `${name} is ${article(applied.definition.kind)}, whose result is ${show(needed)}; it declares ${show(declared)}`, { at: signature.result.span });
+    }
+  }
   const entity = elaborator.body(signature.body, scope, name, applied.call.span);
-  const result = elaborator.ops.at(signature.body.result.span, () => elaborator.tensor(entity, signature.body.result));
-  if (signature.result) elaborator.result(elaborator.declared(signature.result, scope), result, scope, signature.body.result, name);
+  const result = ops.at(signature.body.result.span, () => ops.cast(elaborator.tensor(entity, signature.body.result), "f32"));
+  if (entity.kind !== "tensor" && needed.length > 0) return ops.at(signature.body.result.span, () => ops.expand(result, needed));
+  elaborator.result(needed, result, scope, signature.body.result, name);
   return result;
 }
 
+function article(kind: string): string {
+  return kind === "expert" ? "an expert" : `a ${kind}`;
+}
+
 function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: SiteInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
-  const scope = definitionScope(applied, place, expertAxis);
-  weights(elaborator, applied, scope, place, undefined, () => (layer) => [`${input.filePrefix(layer)}.router`]);
+  const scope = definitionScope(applied, place, input, expertAxis);
+  items(elaborator, applied, scope, place, undefined, (layer) => [`${input.filePrefix(layer)}.router`]);
   const signature = signatureOf(applied);
   const body = new Scope(scope);
   bindOffers(elaborator, applied, signature, body, new Map([["x", input.x], ["mask", input.mask]]), "a router");
   const before = new Set(body.names.keys());
-  const gates = elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, applied, signature, body));
+  const gates = elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, applied, signature, body, [expertAxis]));
   const intermediates = new Map<string, Tensor>();
   for (const [name, entity] of body.names) if (!before.has(name) && entity.kind === "tensor") intermediates.set(name, entity);
   return { gates, intermediates };
 }
 
 function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput): Tensor {
-  const scope = definitionScope(bank, place);
+  const scope = definitionScope(bank, place, input);
   if (axis) scope.hidden.add(axis.name);
   // Files keep experts apart, under the groups' names: how they are stacked is nobody's business there.
   const names = (layer: number | undefined): string[] => {
@@ -156,22 +183,25 @@ function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: Axis
       return `${prefix}.${group.name}.${bank.start + i - group.start}`;
     });
   };
-  weights(elaborator, bank, scope, place, axis, () => names);
+  items(elaborator, bank, scope, place, axis, names);
   const signature = signatureOf(bank);
   const body = new Scope(scope);
   const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
   bindOffers(elaborator, bank, signature, body, offers, "an expert");
-  return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body));
+  return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body, [place.out]));
 }
 
-/** Declares a definition's weights, mapped over the expert axis where there is one. */
-function weights(
+/**
+ * Declares a definition's axes and weights; the weights are mapped over the expert axis where there is one. `owners` names
+ * what they belong to in files: one a slice.
+ */
+function items(
   elaborator: Elaborator,
   applied: Applied,
   scope: Scope,
   place: SitePlace,
   expertAxis: AxisRef | undefined,
-  owners: () => (layer: number | undefined) => string[],
+  owners: (layer: number | undefined) => string[],
 ): void {
   const { ops } = elaborator;
   for (const item of applied.definition.items) {
@@ -181,7 +211,6 @@ function weights(
     // The side that contracts with the input comes first, then the expert, so that A of all experts is one matrix
     // [in, expert·rank]; where the weight does not meet the input, the expert leads: B is [expert·rank, out].
     const axes = !expertAxis ? declared : declared[0] === place.in ? [declared[0], expertAxis, ...declared.slice(1)] : [expertAxis, ...declared];
-    const own = owners();
     const tensor: Tensor = {
       kind: "tensor",
       axes,
@@ -195,7 +224,7 @@ function weights(
           decay: declared.length > 1,
           // Matrices lie in files as PyTorch's linear layers keep them: the output side first.
           order: [...(expertAxis ? [expertAxis] : []), ...(declared.length === 2 ? [declared[1]!, declared[0]!] : declared)],
-          adapter: { names: (layer) => own(layer).map((o) => `${o}.${item.name.text}`), ...(expertAxis ? { along: expertAxis } : {}) },
+          adapter: { names: (layer) => owners(layer).map((o) => `${o}.${item.name.text}`), ...(expertAxis ? { along: expertAxis } : {}) },
         },
         ops.at(item.span, () => ops.origin()),
       ),
@@ -221,7 +250,9 @@ function initial(elaborator: Elaborator, item: WeightItem, axes: readonly AxisRe
   if (!e) return fail("MOE2016", `the weight "${item.name.text}" needs an initial value`, { at: item.span, help: `for example = zeros(); there are: ${initializerNames.join(", ")}` });
   if (e.kind === "missing") throw new SyntaxUnit();
   if (e.kind !== "call" || !Object.hasOwn(initializers, e.callee.text)) {
-    return fail("MOE2016", "an initial value is one of the known distributions", { at: e.span, help: `there are: ${initializerNames.map((n) => `${n}()`).join(", ")}` });
+    const all = `there are: ${initializerNames.map((n) => `${n}()`).join(", ")}`;
+    const name = e.kind === "call" ? e.callee : e.kind === "name" ? e : undefined;
+    return fail("MOE2016", "an initial value is one of the known distributions", { at: name?.span ?? e.span, ...(name ? suggest(name, initializerNames, all) : { help: all }) });
   }
   const row = initializers[e.callee.text]!;
   const parameters = row.parameters.map((text) => ({ name: { text, span: e.callee.span } }));
@@ -251,20 +282,25 @@ function balanceTerm(
   input: SiteInput,
 ): Tensor {
   const { ops } = elaborator;
-  const scope = definitionScope(planned, place, expertAxis);
+  const scope = definitionScope(planned, place, input, expertAxis);
   const sample = ops.axes.get("sample", "sample");
   const position = ops.axes.get("position", "position");
   scope.define("sample", { kind: "axis", axis: sample });
   scope.define("position", { kind: "axis", axis: position });
+  items(elaborator, planned, scope, place, undefined, () => []);
   const mask = planned.unmasked ? ops.expand(ops.scalar(1), [sample, position]) : input.mask;
   const offers = new Map<string, Tensor>([["gates", gates], ["mask", mask], ...intermediates]);
   const signature = signatureOf(planned);
   if (signature.parameters.some((p) => p.name.text === "matched") && input.kind) offers.set("matched", matched(elaborator, planned, plan, expertAxis, input.kind, input.kinds));
   const body = new Scope(scope);
   bindOffers(elaborator, planned, signature, body, offers, "a balance");
-  const term = ops.at(signature.span, () => evaluateSignature(elaborator, planned, signature, body));
+  const term = ops.at(signature.span, () => evaluateSignature(elaborator, planned, signature, body, []));
+  // An axis that the text does not see cannot be mapped over here: a balance is one number for the batch.
   if (term.axes.length) {
-    fail("MOE3002", `${planned.definition.name.text} is one number for the batch, and computes [${term.axes.map((a) => a.name).join(", ")}]`, { at: signature.body.result.span });
+    fail("MOE3002", `${planned.definition.name.text} is one number for the batch, and computes ${showAxes(term.axes)}`, {
+      at: signature.body.result.span,
+      help: "declare the axes of what it asks for, so that its reductions see them: gates [sample, position, expert]",
+    });
   }
   return term;
 }
@@ -283,5 +319,3 @@ function matched(elaborator: Elaborator, planned: PlannedBalance, plan: SitePlan
   const is = ops.cast(ops.compare("eq", kind, index), "f32");
   return ops.compare("gt", ops.dot(is, ops.table(values, [kindAxis, expertAxis]), [kindAxis]), ops.scalar(0.5));
 }
-
-export type { Entity };

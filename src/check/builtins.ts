@@ -268,9 +268,6 @@ export const builtins: Readonly<Record<string, Builtin>> = {
   },
 };
 
-/** Names of the functions that compile-time values may be given to. */
-export const constFunctions: readonly string[] = Object.keys(builtins).filter((name) => builtins[name]!.fold);
-
 function sameSize(c: BuiltinCall, whole: AxisRef, parts: readonly AxisRef[], at: Argument): void {
   const product = parts.reduce<number | undefined>((n, a) => (n !== undefined && typeof a.size === "number" ? n * a.size : undefined), 1);
   const name = (a: AxisRef) => `${c.scope.nameOf(a)}: ${a.size}`;

@@ -12,6 +12,7 @@ import type {
   TrainDeclaration,
 } from "../parser/ast.ts";
 import { builtins } from "./builtins.ts";
+import { unknownNames, wellFormed } from "./wellformed.ts";
 
 /** Everything declared by the library and a spec, by name. */
 export interface Definitions {
@@ -25,6 +26,8 @@ export interface Definitions {
   readonly trains: readonly TrainDeclaration[];
   /** `param` and `const`, in the order of the text. */
   readonly constants: readonly (ParamDeclaration | ConstDeclaration)[];
+  /** Definitions of which something was said already: they are not elaborated. */
+  readonly faulty: ReadonlySet<object>;
 }
 
 const tables = { expert: "experts", router: "routers", balance: "balances", model: "models", fn: "functions", base: "bases", adapter: "adapters" } as const;
@@ -33,7 +36,7 @@ const tables = { expert: "experts", router: "routers", balance: "balances", mode
  * Collects declarations. A file may define again what the library defines (its own `lora`), but nothing twice in one
  * name space; a `fn` may not take the name of a builtin.
  */
-export function collect(library: readonly SourceFile[], files: readonly SourceFile[], diagnostics: Diagnostic[]): Definitions {
+export function collect(library: readonly SourceFile[], files: readonly SourceFile[], report: (d: Diagnostic) => void): Definitions {
   const result = {
     experts: new Map<string, MapDefinition>(),
     routers: new Map<string, MapDefinition>(),
@@ -44,14 +47,28 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
     adapters: new Map<string, AdapterDeclaration>(),
     trains: [] as TrainDeclaration[],
     constants: [] as (ParamDeclaration | ConstDeclaration)[],
+    faulty: new Set<object>(),
   };
   const own = new Map<string, Declaration>();
   for (const [list, isLibrary] of [[library, true], [files, false]] as const) {
     for (const file of list) {
       for (const d of file.declarations) {
         if (d.kind === "train") {
-          result.trains.push(d);
+          const before = result.trains.find((t) => t.adapter.text === d.adapter.text && d.adapter.text !== "");
+          if (before) {
+            report(
+              diagnostic("MOE2013", `the training of "${d.adapter.text}" is already described`, {
+                at: d.adapter.span,
+                secondary: [{ span: before.adapter.span, text: "first described here" }],
+              }),
+            );
+          } else result.trains.push(d);
           continue;
+        }
+        if (d.kind === "expert" || d.kind === "router" || d.kind === "balance" || d.kind === "model" || d.kind === "fn") {
+          const faults = wellFormed(d);
+          faults.forEach(report);
+          if (faults.length || file.diagnostics.some((f) => f.primary && f.primary.span.start >= d.span.start && f.primary.span.end <= d.span.end)) result.faulty.add(d);
         }
         const constant = d.kind === "param" || d.kind === "const";
         const space = constant ? "constant" : d.kind;
@@ -59,7 +76,7 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
         if (name === "") continue;
         const before = own.get(`${space} ${name}`);
         if (before && before.kind !== "train") {
-          diagnostics.push(
+          report(
             diagnostic("MOE2013", `${d.kind} "${name}" is already defined`, {
               at: d.name.span,
               secondary: [{ span: before.name.span, text: "first defined here" }],
@@ -69,13 +86,20 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
         }
         if (!isLibrary) own.set(`${space} ${name}`, d);
         if (d.kind === "fn" && Object.hasOwn(builtins, name)) {
-          diagnostics.push(diagnostic("MOE2013", `"${name}" is built in`, { at: d.name.span, help: "give the function another name" }));
+          report(diagnostic("MOE2013", `"${name}" is built in`, { at: d.name.span, help: "give the function another name" }));
           continue;
         }
         if (d.kind === "param" || d.kind === "const") result.constants.push(d);
         else (result[tables[d.kind]] as Map<string, Declaration>).set(name, d);
       }
     }
+  }
+  const constants = new Set(result.constants.map((c) => c.name.text));
+  for (const d of files.flatMap((f) => f.declarations)) {
+    if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance" && d.kind !== "fn") || result.faulty.has(d)) continue;
+    const unknown = unknownNames(d, result.functions, constants);
+    if (unknown.length) result.faulty.add(d);
+    unknown.forEach(report);
   }
   return result;
 }

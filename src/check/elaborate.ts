@@ -1,4 +1,4 @@
-import { diagnostic, didYouMean, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import { diagnostic, DiagnosticError, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type {
   Argument,
   AxisList,
@@ -13,8 +13,10 @@ import type {
   RequireItem,
   TensorParameter,
 } from "../parser/ast.ts";
-import { builtins, callBuiltin, constFunctions } from "./builtins.ts";
+import { builtins, callBuiltin } from "./builtins.ts";
 import { Scope } from "./scope.ts";
+import { listed, suggest, unknownFunction, unknownName } from "./suggest.ts";
+import { textOf, valuesIn } from "./text.ts";
 import type { TensorOps } from "./tensors.ts";
 import {
   constant,
@@ -68,7 +70,10 @@ export class Elaborator {
         throw new SyntaxUnit();
       case "name": {
         const found = scope.lookup(e.text);
-        if (!found) this.#unknown(e.text, e.span, scope);
+        if (!found) {
+          if (scope.isFaulty(e.text)) throw new SyntaxUnit();
+          throw new DiagnosticError(unknownName(e, [...scope.known(), ...Object.keys(builtins), ...this.functions.keys()]));
+        }
         return found;
       }
       case "list":
@@ -143,7 +148,7 @@ export class Elaborator {
     for (const known of scope.known()) if (scope.lookup(known)?.kind === "axis") axes.push(known);
     return fail("MOE3003", found ? `"${name.text}" is not an axis` : `no axis "${name.text}" is in scope`, {
       at: name.span,
-      help: didYouMean(name.text, axes) ?? `axes in scope: ${[...new Set(axes)].join(", ")}`,
+      ...suggest(name, axes, listed("axes in scope", axes)),
     });
   }
 
@@ -171,11 +176,6 @@ export class Elaborator {
     return axis;
   }
 
-  #unknown(name: string, at: Span, scope: Scope): never {
-    const known = new Set([...scope.known(), ...Object.keys(builtins), ...this.functions.keys()]);
-    fail("MOE2001", `nothing named "${name}" is in scope`, { at, ...help(didYouMean(name, known)) });
-  }
-
   #member(e: Extract<Expression, { kind: "member" }>, scope: Scope): Entity {
     const object = this.evaluate(e.object, scope);
     if (!isConst(object) || object.value === null || typeof object.value !== "object" || Array.isArray(object.value)) {
@@ -185,7 +185,7 @@ export class Elaborator {
     if (!Object.hasOwn(fields, e.name.text)) {
       return fail("MOE2001", `the configuration has no field "${e.name.text}"`, {
         at: e.name.span,
-        ...help(didYouMean(e.name.text, Object.keys(fields)) ?? `its fields: ${Object.keys(fields).join(", ")}`),
+        ...suggest(e.name, Object.keys(fields), listed("its fields", Object.keys(fields))),
       });
     }
     return constant(fields[e.name.text]!);
@@ -228,7 +228,7 @@ export class Elaborator {
     const name = e.kind === "name" ? e.text : undefined;
     if (name !== undefined && (choices.includes(name) || !scope.lookup(name))) {
       if (choices.includes(name)) return name === "none" ? null : name;
-      return fail("MOE2004", `"${name}" is none of the choices ${choices.join(" | ")}`, { at: e.span, ...help(didYouMean(name, choices)) });
+      return fail("MOE2004", `"${name}" is none of the choices ${choices.join(" | ")}`, { at: e.span, ...suggest({ text: name, span: e.span }, choices) });
     }
     return this.evaluateConst(e, scope, "a choice is known at compile time").value;
   }
@@ -342,7 +342,7 @@ export class Elaborator {
     if (entity) return fail("MOE2006", `"${name}" is no function`, { at: e.callee.span });
     const known = [...Object.keys(builtins), ...this.functions.keys()];
     for (const n of scope.known()) if (scope.lookup(n)?.kind === "callable") known.push(n);
-    return fail("MOE2002", `no function is named "${name}"`, { at: e.callee.span, ...help(didYouMean(name, known)) });
+    throw new DiagnosticError(unknownFunction(e.callee, known));
   }
 
   #evaluateArguments(args: readonly Argument[], scope: Scope): Given[] {
@@ -362,7 +362,7 @@ export class Elaborator {
           const names = parameters.map((p) => p.name.text);
           fail("MOE2003", `${what} has no parameter "${wanted}"`, {
             at: arg.name.span,
-            help: didYouMean(wanted, names) ?? (names.length ? `its parameters: ${names.join(", ")}` : "it takes none"),
+            ...suggest(arg.name, names, listed("its parameters", names, "it takes none")),
           });
         }
       } else {
@@ -415,16 +415,29 @@ export class Elaborator {
     const condition = this.evaluateConst(item.condition, scope, "`require` states what must hold at compile time");
     if (typeof condition.value !== "boolean") fail("MOE2005", "`require` needs true or false", { at: item.condition.span });
     if (condition.value) return;
-    const values = [...namesIn(item.condition)].flatMap((n) => {
-      const found = scope.lookup(n);
-      const v = found && sizeAsConst(found);
-      return v && isConst(v) && typeof v.value !== "object" ? [`${n} = ${showConst(v.value)}`] : [];
-    });
-    fail("MOE2011", `${what} requires ${textOf(item.condition)}${values.length ? `, and here ${values.join(", ")}` : ""}`, {
+    const values = new Set<string>();
+    for (const part of valuesIn(item.condition)) {
+      const v = this.#valueOf(part, scope);
+      if (v && (v.value === null || typeof v.value !== "object")) values.add(`${textOf(part)} = ${showConst(v.value)}`);
+    }
+    fail("MOE2011", `${what} requires ${textOf(item.condition)}${values.size ? `, and here ${[...values].join(", ")}` : ""}`, {
       at,
       secondary: [{ span: item.condition.span, text: "required here" }],
       notes: item.message ? [item.message.value] : [],
     });
+  }
+
+  /** What a name or a field stands for, where that is a compile-time value: for messages. */
+  #valueOf(part: Expression, scope: Scope): Const | undefined {
+    if (part.kind === "name") {
+      const found = scope.lookup(part.text);
+      const value = found && sizeAsConst(found);
+      return value && isConst(value) ? value : undefined;
+    }
+    if (part.kind !== "member") return undefined;
+    const object = this.#valueOf(part.object, scope)?.value;
+    if (typeof object !== "object" || object === null || Array.isArray(object) || !Object.hasOwn(object, part.name.text)) return undefined;
+    return constant((object as { readonly [name: string]: ConstValue })[part.name.text]!);
   }
 
   // ——— fn ———
@@ -478,9 +491,10 @@ export class Elaborator {
     const axes = value.kind === "tensor" ? value.axes : [];
     const missing = declared.filter((a) => !axes.includes(a));
     if (missing.length === 0) return;
-    fail("MOE3001", `${what} has the axes ${showAxes(declared)}, this has ${showAxes(scope.seen(axes), (a) => scope.nameOf(a))}`, {
+    const name = (a: AxisRef) => scope.nameOf(a);
+    fail("MOE3001", `${what} has the axes ${showAxes(declared, name)}, this has ${showAxes(scope.seen(axes), name)}`, {
       at: e.span,
-      label: `lacks ${missing.map((a) => a.name).join(", ")}`,
+      label: `lacks ${missing.map(name).join(", ")}`,
     });
   }
 
@@ -495,7 +509,7 @@ export class Elaborator {
     const extra = seen.filter((a) => !declared.includes(a));
     const missing = declared.filter((a) => !seen.includes(a));
     if (!extra.length && !missing.length) return;
-    fail("MOE3002", `${what} declares the result ${showAxes(declared, name)}, and computes ${showAxes(seen, name)}`, {
+    fail("MOE3002", `the result of ${what} is ${showAxes(declared, name)}, and this computes ${showAxes(seen, name)}`, {
       at: at.span,
       label: extra.length ? `has ${extra.map(name).join(", ")} too` : `lacks ${missing.map(name).join(", ")}`,
       ...(extra.length ? { help: `reduce it, for example sum(…, over: ${extra.length > 1 ? `[${extra.map(name).join(", ")}]` : name(extra[0]!)})` } : {}),
@@ -546,8 +560,12 @@ export class Elaborator {
   }
 }
 
-/** Ends a unit that the parser has already complained about. */
-export class SyntaxUnit extends Error {}
+/** Ends a unit of which all has been said already, by the parser or elsewhere: an error with no diagnostics. */
+export class SyntaxUnit extends DiagnosticError {
+  constructor() {
+    super([]);
+  }
+}
 
 export function help(text: string | undefined): { help?: string } {
   return text === undefined ? {} : { help: text };
@@ -573,7 +591,7 @@ function example(type: ParameterType): string {
     case "string":
       return '"…"';
     case "choice":
-      return type.choices[0]!.text;
+      return type.choices[0]?.text ?? "…";
     default:
       return "…";
   }
@@ -597,60 +615,3 @@ function mismatch(type: ParameterType, value: ConstValue): string | undefined {
       return undefined;
   }
 }
-
-/** The names that an expression uses. */
-function* namesIn(e: Expression): Generator<string> {
-  switch (e.kind) {
-    case "name":
-      yield e.text;
-      break;
-    case "unary":
-      yield* namesIn(e.operand);
-      break;
-    case "binary":
-      yield* namesIn(e.left);
-      yield* namesIn(e.right);
-      break;
-    case "call":
-      for (const a of e.args) yield* namesIn(a.value);
-      break;
-    case "conditional":
-      yield* namesIn(e.condition);
-      yield* namesIn(e.then);
-      yield* namesIn(e.otherwise);
-      break;
-    default:
-  }
-}
-
-/** An expression as text, for messages. */
-export function textOf(e: Expression): string {
-  switch (e.kind) {
-    case "number":
-      return String(e.value);
-    case "string":
-      return JSON.stringify(e.value);
-    case "boolean":
-      return String(e.value);
-    case "name":
-      return e.text;
-    case "list":
-      return `[${e.items.map(textOf).join(", ")}]`;
-    case "member":
-      return `${textOf(e.object)}.${e.name.text}`;
-    case "call":
-      return `${e.callee.text}(${e.args.map((a) => (a.name ? `${a.name.text}: ` : "") + textOf(a.value)).join(", ")})`;
-    case "index":
-      return `${textOf(e.object)}[${textOf(e.index)}]`;
-    case "unary":
-      return e.operator === "not" ? `not ${textOf(e.operand)}` : `-${textOf(e.operand)}`;
-    case "binary":
-      return `${textOf(e.left)} ${e.operator} ${textOf(e.right)}`;
-    case "conditional":
-      return `if ${textOf(e.condition)} then ${textOf(e.then)} else ${textOf(e.otherwise)}`;
-    case "missing":
-      return "…";
-  }
-}
-
-export { constFunctions };

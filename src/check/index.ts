@@ -1,6 +1,6 @@
-import { diagnostic, DiagnosticError, didYouMean, fail, type Diagnostic } from "../diagnostics/index.ts";
+import { diagnostic, DiagnosticError, didYouMean, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
-import type { AdapterDeclaration, AtClause, BaseDeclaration, ModelDefinition, SourceFile } from "../parser/ast.ts";
+import type { AdapterDeclaration, AtClause, BaseDeclaration, ConstDeclaration, Declaration, ModelDefinition, ParamDeclaration, SourceFile } from "../parser/ast.ts";
 import { applySite } from "./adapt.ts";
 import { Assembly, type AdapterPlan, type ForwardInput } from "./assemble.ts";
 import { collect, type Definitions } from "./definitions.ts";
@@ -11,9 +11,11 @@ import { resolvePath } from "./paths.ts";
 import { Planner, type SitePlan } from "./plan.ts";
 import { ReachEmitter, type WeightUse } from "./reach.ts";
 import { Scope } from "./scope.ts";
+import { listed, suggest } from "./suggest.ts";
 import { LineIndex, TensorOps } from "./tensors.ts";
+import { valuesIn } from "./text.ts";
 import { defaultTrain, trainSettings } from "./train.ts";
-import { AxisTable, constant, type Entity, type Tensor } from "./values.ts";
+import { AxisTable, constant, showConst, type Entity, type Tensor } from "./values.ts";
 
 export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./assemble.ts";
 export { applySite, initializerNames, type SiteInput, type SiteOutput } from "./adapt.ts";
@@ -90,8 +92,8 @@ export function elaborator(context: ElaborationContext, emitter: Emitter, traini
 
 /** Checks a spec: names, types, axes, the checkpoint, and that every weight learns. Never throws for a user's mistake. */
 export function check(input: CheckInput): Checked {
-  const reporter = new Reporter([...input.library, ...input.files].flatMap((f) => f.diagnostics));
-  const definitions = collect(input.library, input.files, reporter.list);
+  const reporter = new Reporter([...input.library, ...input.files]);
+  const definitions = collect(input.library, input.files, (d) => reporter.add(d));
   const lines = new Map<string, LineIndex>();
   const texts = new Map([...input.library, ...input.files].map((f) => [f.path, f.text]));
   const constants = new Scope();
@@ -118,7 +120,7 @@ export function check(input: CheckInput): Checked {
   for (const declaration of definitions.trains) {
     const { text, span } = declaration.adapter;
     if (text !== "" && !definitions.adapters.has(text)) {
-      reporter.add(diagnostic("MOE2001", `no adapter is named "${text}"`, { at: span, ...help(didYouMean(text, definitions.adapters.keys())) }));
+      reporter.add(diagnostic("MOE2001", `no adapter is named "${text}"`, { at: span, ...suggest(declaration.adapter, definitions.adapters.keys(), listed("there are", definitions.adapters.keys(), "the spec declares none")) }));
     }
   }
   const used = new Set<object>();
@@ -133,47 +135,91 @@ export function check(input: CheckInput): Checked {
   return { definitions, adapters, diagnostics: reporter.list, context };
 }
 
+/** Codes that say that something is missing: where the text is broken it may only have been misread. */
+const absences: ReadonlySet<Code> = new Set<Code>(["MOE2022", "MOE2023", "MOE2024", "MOE2025", "MOE2026", "MOE2027"]);
+
+/** Codes that say that a name is declared nowhere. */
+const unknowns: ReadonlySet<Code> = new Set<Code>(["MOE2001", "MOE2002"]);
+
 /** Collects diagnostics; a unit that throws one is left, the next is looked at. */
 class Reporter {
   readonly list: Diagnostic[];
   readonly #seen = new Set<string>();
+  /** Declarations that hold syntax errors. */
+  readonly #broken: readonly Span[];
+  /** A declaration was lost to a syntax error: what it declared is not unknown. */
+  readonly #lost: boolean;
 
-  constructor(list: readonly Diagnostic[]) {
-    this.list = [...list];
+  constructor(files: readonly SourceFile[]) {
+    this.list = files.flatMap((f) => f.diagnostics);
+    const holds = (d: Declaration, s: Diagnostic) => s.primary !== undefined && lies(s.primary.span, d.span);
+    this.#broken = files.flatMap((f) => f.declarations.filter((d) => f.diagnostics.some((s) => holds(d, s))).map((d) => d.span));
+    this.#lost = files.some((f) => f.diagnostics.some((s) => !f.declarations.some((d) => holds(d, s))));
   }
 
-  /** Adds a diagnostic unless the same was said of the same place (a definition used at many sites). */
+  /**
+   * Adds a diagnostic unless that mistake was reported already: the same code at the same place is one mistake, also
+   * where a definition is applied at many sites, or where each layer would say it in other numbers.
+   */
   add(d: Diagnostic): void {
-    const key = `${d.code} ${d.message} ${d.primary ? `${d.primary.span.file}:${d.primary.span.start}` : ""}`;
+    if (d.primary && this.#misread(d.code, d.primary.span)) {
+      this.#errors++;
+      return;
+    }
+    this.#addOnce(d, d.primary ? `${d.code} ${d.primary.span.file}:${d.primary.span.start}-${d.primary.span.end}` : `${d.code} ${d.message}`);
+  }
+
+  /** Adds what is wrong with a file that the text names `at` a place: several faults may share that place. */
+  addFile(d: Diagnostic, at: Span): void {
+    this.#addOnce(d.primary ? d : { ...d, primary: { span: at } }, `${d.code} ${d.message}`);
+  }
+
+  #addOnce(d: Diagnostic, key: string): void {
+    if (d.severity === "error") this.#errors++;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
     this.list.push(d);
   }
 
+  /** Whether a syntax error accounts for what would be said here. */
+  #misread(code: Code, span: Span): boolean {
+    if (unknowns.has(code)) return this.#lost;
+    return absences.has(code) && this.#broken.some((b) => lies(span, b));
+  }
+
+
   readonly guard = (body: () => void): void => {
     try {
       body();
     } catch (e) {
-      if (e instanceof SyntaxUnit) return;
       if (!(e instanceof DiagnosticError)) throw e;
+      if (e.diagnostics.length === 0) this.#errors++;
       for (const d of e.diagnostics) this.add(d);
     }
   };
 
+  /** How often something was wrong, said again or not: whether a unit is whole shows by comparing before and after. */
   get errors(): number {
-    return this.list.filter((d) => d.severity === "error").length;
+    return this.#errors;
   }
+
+  #errors = 0;
+}
+
+function lies(inner: Span, outer: Span): boolean {
+  return inner.file === outer.file && inner.start >= outer.start && inner.end <= outer.end;
 }
 
 function evaluateConstants(input: CheckInput, definitions: Definitions, dry: Elaborator, scope: Scope, reporter: Reporter): void {
   const names = definitions.constants.filter((c) => c.kind === "param").map((c) => c.name.text);
   for (const name of input.set.keys()) {
     if (!names.includes(name)) {
-      reporter.add(diagnostic("MOE9002", `--set ${name}: the spec has no param "${name}"`, help(didYouMean(name, names) ?? (names.length ? `its params: ${names.join(", ")}` : "it has none: declare one, for example `param rank: int = 4`"))));
+      reporter.add(diagnostic("MOE9002", `--set ${name}: the spec has no param "${name}"`, help(didYouMean(name, names) ?? listed("its params", names, "it has none: declare one, for example `param rank: int = 4`"))));
     }
   }
-  for (const c of definitions.constants) {
+  for (const [i, c] of definitions.constants.entries()) {
     reporter.guard(() => {
+      inOrder(c, definitions.constants.slice(i));
       if (c.kind === "const") {
         scope.define(c.name.text, dry.evaluateConst(c.value, scope, "a const is known at compile time"));
         return;
@@ -184,12 +230,27 @@ function evaluateConstants(input: CheckInput, definitions: Definitions, dry: Ela
       if (c.allowed && value.kind === "const") {
         const allowed = dry.evaluateConst(c.allowed, scope, "allowed values are known at compile time").value;
         const given = value.value;
-        if (Array.isArray(allowed) && !allowed.includes(given)) {
-          fail("MOE2004", `${c.name.text} is one of ${allowed.map(String).join(", ")}; ${text === undefined ? "its default" : "--set"} makes it ${String(given)}`, { at: c.span });
+        if (!Array.isArray(allowed)) fail("MOE2005", `the values that ${c.name.text} may have are a list`, { at: c.allowed.span, help: "for example in [1, 2, 4]" });
+        if (!allowed.includes(given)) {
+          const one = `${c.name.text} is one of ${allowed.map(showConst).join(", ")}`;
+          if (text === undefined) fail("MOE2004", `${one}; its default is ${showConst(given)}`, { at: c.default.span, secondary: [{ span: c.allowed.span, text: "the values it may have" }] });
+          fail("MOE9002", `--set ${c.name.text}=${text}: ${one}`);
         }
       }
       scope.define(c.name.text, value);
     });
+    if (!scope.names.has(c.name.text)) scope.faulty.add(c.name.text);
+  }
+}
+
+/** A constant may use those above it. */
+function inOrder(c: ParamDeclaration | ConstDeclaration, rest: readonly (ParamDeclaration | ConstDeclaration)[]): void {
+  const values = c.kind === "const" ? [c.value] : [c.default, ...(c.allowed ? [c.allowed] : [])];
+  for (const name of values.flatMap((v) => [...valuesIn(v)])) {
+    const later = name.kind === "name" ? rest.find((r) => r.name.text === name.text) : undefined;
+    if (!later) continue;
+    if (later === c) fail("MOE2012", `"${c.name.text}" is made from itself`, { at: name.span });
+    fail("MOE2001", `"${later.name.text}" is not known yet`, { at: name.span, secondary: [{ span: later.name.span, text: "it is declared here" }], help: "declare it above: constants are computed in the order of the text" });
   }
 }
 
@@ -222,10 +283,14 @@ export function basePath(declaration: BaseDeclaration): string | undefined {
 /** The model definition of a base. */
 function baseModel(declaration: BaseDeclaration, definitions: Definitions): ModelDefinition {
   const model = definitions.models.get(declaration.model.text);
-  if (model) return model;
+  if (model) {
+    if (definitions.faulty.has(model)) throw new SyntaxUnit();
+    return model;
+  }
+  if (declaration.model.text === "") throw new SyntaxUnit();
   return fail("MOE2002", `no model is named "${declaration.model.text}"`, {
     at: declaration.model.span,
-    help: didYouMean(declaration.model.text, definitions.models.keys()) ?? `there are: ${[...definitions.models.keys()].join(", ")}`,
+    ...suggest(declaration.model, definitions.models.keys(), listed("there are", definitions.models.keys())),
   });
 }
 
@@ -237,7 +302,7 @@ function checkBase(name: string, declaration: BaseDeclaration, definitions: Defi
   const headers = input.checkpoints.get(path);
   if (!headers) return undefined;
   if (Array.isArray(headers)) {
-    for (const d of headers as readonly Diagnostic[]) reporter.add(d.primary ? d : { ...d, primary: { span: at } });
+    for (const d of headers as readonly Diagnostic[]) reporter.addFile(d, at);
     return undefined;
   }
   const files = headers as CheckpointHeaders;
@@ -264,7 +329,11 @@ function checkAdapter(
   const train = context.definitions.trains.find((t) => t.adapter.text === name);
   const settings = train ? trainSettings(train, context.constants, dry, reporter.guard) : defaultTrain;
   if (!bases.has(declaration.base.text)) {
-    fail("MOE2001", `no base is named "${declaration.base.text}"`, { at: declaration.base.span, ...help(didYouMean(declaration.base.text, bases.keys())) });
+    if (declaration.base.text === "") return undefined;
+    fail("MOE2001", `no base is named "${declaration.base.text}"`, {
+      at: declaration.base.span,
+      ...suggest(declaration.base, bases.keys(), listed("there are", bases.keys(), 'declare one, for example: base llama = llama("models/tiny-llama")')),
+    });
   }
   const base = bases.get(declaration.base.text);
   if (!base) return undefined;
@@ -374,7 +443,7 @@ function proveReach(adapter: CheckedAdapter, context: ElaborationContext, report
   for (const use of emitter.weights) {
     if (reached.has(use)) continue;
     const { file, start, end } = use.origin;
-    reporter.add(diagnostic("MOE3020", `the weight "${use.name}" does not reach the loss: it would never learn`, { at: { file, start, end }, help: "use it in the result, or remove it" }));
+    reporter.add(diagnostic("MOE3020", `the weight "${use.name.slice(use.name.lastIndexOf(".") + 1)}" does not reach the loss: it would never learn`, { at: { file, start, end }, help: "use it in the result, or remove it" }));
   }
   if (emitter.weights.length === 0) {
     reporter.add(diagnostic("MOE2025", `the adapter "${adapter.name}" has nothing to train`, { at: adapter.declaration.name.span }));
@@ -394,7 +463,7 @@ function checkUnused(input: CheckInput, context: ElaborationContext, used: Reado
   const sides = { in: context.axes.get("in", 64), out: context.axes.get("out", 96), layer: 0, layers: 2 };
   for (const file of input.files) {
     for (const d of file.declarations) {
-      if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance") || used.has(d) || !d.signature) continue;
+      if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance") || used.has(d) || !d.signature || context.definitions.faulty.has(d)) continue;
       reporter.guard(() => {
         const e = elaborator(context, dryEmitter, true);
         const scope = new Scope();
@@ -457,7 +526,7 @@ function sampleValue(type: { readonly kind: string; readonly choices?: readonly 
     case "bool":
       return constant(true);
     case "choice":
-      return constant(type.choices![0]!.text, type.choices!.map((c) => c.text));
+      return constant(type.choices?.[0]?.text ?? "none", type.choices!.map((c) => c.text));
     default:
       return undefined;
   }

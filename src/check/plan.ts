@@ -1,9 +1,10 @@
-import { diagnostic, didYouMean, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
-import type { AlwaysClause, AtClause, BalanceClause, Call, ExpertsClause, MapDefinition } from "../parser/ast.ts";
+import { diagnostic, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import type { AlwaysClause, AtClause, BalanceClause, Call, ExpertsClause, MapDefinition, Name } from "../parser/ast.ts";
 import type { Definitions } from "./definitions.ts";
-import { help, type Elaborator } from "./elaborate.ts";
+import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { Scope } from "./scope.ts";
-import { constant, type AxisRef, type Entity } from "./values.ts";
+import { listed, suggest } from "./suggest.ts";
+import { constant, showConst, type AxisRef, type Entity } from "./values.ts";
 
 /** A definition with the compile-time arguments of a call. */
 export interface Applied {
@@ -14,7 +15,7 @@ export interface Applied {
 
 /** Experts of one definition and equal arguments: elaborated once, mapped over their own axis. */
 export interface Bank extends Applied {
-  /** Names its weights: "experts", or the group's name, or the always-on expert's. */
+  /** Names its weights: the group's name, "experts" where it holds several, or the always-on expert's. */
   readonly name: string;
   readonly always: boolean;
   /** Experts in it; 1 where it is always on. */
@@ -90,26 +91,26 @@ export class Planner {
     const groups: Group[] = [];
     const banks: Bank[] = [];
     let experts = 0;
-    let always = 0;
+    const named = new Map<string, Span>();
     for (const clause of at.clauses) {
       if (clause.kind === "experts") {
         guard(() => {
-          const group = this.#group(clause, scope, groups, experts);
+          this.#name(clause.name, named);
+          const group = this.#group(clause, scope, experts);
           const applied = this.#apply(clause, scope, place);
           groups.push(group);
           experts += group.count;
           const last = banks[banks.length - 1];
           // Neighbours of one definition and equal arguments are one bank: one weight, one product.
           if (last && !last.always && last.start + last.count === group.start && sameApplication(last, applied)) {
-            banks[banks.length - 1] = { ...last, name: "experts", count: last.count + group.count };
+            banks[banks.length - 1] = { ...last, name: "", count: last.count + group.count };
           } else banks.push({ ...applied, name: group.name, always: false, count: group.count, start: group.start });
         });
       } else if (clause.kind === "always") {
         guard(() => {
+          if (clause.name) this.#name(clause.name, named);
           const applied = this.#apply(clause, scope, place);
-          const name = clause.name?.text ?? (always === 0 ? "always" : `always_${always + 1}`);
-          always++;
-          banks.push({ ...applied, name, always: true, count: 1, start: 0 });
+          banks.push({ ...applied, name: clause.name?.text ?? "", always: true, count: 1, start: 0 });
         });
       }
     }
@@ -127,31 +128,40 @@ export class Planner {
       });
     }
     const where = at.path.span;
-    if (experts > 0 && !routeAt) {
-      report(diagnostic("MOE2022", "experts are listed and nothing routes to them", { at: at.clauses.find((c) => c.kind === "experts")!.span, help: "add a router, for example `route softmax()`; an expert without a gate is `always …`" }));
+    const firstExperts = at.clauses.find((c) => c.kind === "experts");
+    if (firstExperts && !routeAt) {
+      report(diagnostic("MOE2022", "experts are listed and nothing routes to them", { at: firstExperts.span, help: "add a router, for example `route softmax()`; an expert without a gate is `always …`" }));
     }
-    if (experts === 0 && routeAt && !at.clauses.some((c) => c.kind === "experts")) {
+    if (!firstExperts && routeAt) {
       report(diagnostic("MOE2023", "there is a router and no experts to route to", { at: routeAt, help: "list them, for example `experts e[4] = lora(rank: 4)`" }));
     }
     const balances: PlannedBalance[] = [];
+    const inText = new Set(at.clauses.flatMap((c) => (c.kind === "experts" ? [c.name.text] : [])));
     for (const clause of at.clauses) {
       if (clause.kind !== "balance") continue;
       guard(() => {
-        if (!routeAt) fail("MOE2024", "a balance weighs a router's gates, and this site has no router", { at: clause.span });
-        balances.push(this.#balance(clause, scope, place, groups, experts, report));
+        if (routeAt) balances.push(this.#balance(clause, scope, place, groups, experts, inText, report));
+        else if (!firstExperts) report(diagnostic("MOE2024", "a balance weighs a router's gates, and this site has no router", { at: clause.span, help: "list experts and a router, or remove it" }));
       });
     }
     const unfreeze = at.clauses.some((c) => c.kind === "unfreeze");
     if (at.clauses.length === 0) report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: where, help: "add `experts`, `always` or `unfreeze`" }));
-    return { at, banks, groups, experts, balances, unfreeze, ...(router ? { router } : {}) };
+    return { at, banks: nameBanks(banks, named), groups, experts, balances, unfreeze, ...(router ? { router } : {}) };
   }
 
-  #group(clause: ExpertsClause, scope: Scope, groups: readonly Group[], start: number): Group {
-    const same = groups.find((g) => g.name === clause.name.text);
-    if (same) fail("MOE2013", `the group "${clause.name.text}" is already listed`, { at: clause.name.span, secondary: [{ span: same.span, text: "first listed here" }] });
+  /** Every group and always-on expert of a site has a name of its own: its weights lie under it. */
+  #name(name: Name, named: Map<string, Span>): void {
+    if (name.text === "") throw new SyntaxUnit();
+    const before = named.get(name.text);
+    if (before) fail("MOE2013", `"${name.text}" is already listed`, { at: name.span, secondary: [{ span: before, text: "first listed here" }], help: "give it another name" });
+    if (reserved.includes(name.text)) fail("MOE2013", `"${name.text}" is what the ${name.text}'s own weights are called`, { at: name.span, help: "give the experts another name" });
+    named.set(name.text, name.span);
+  }
+
+  #group(clause: ExpertsClause, scope: Scope, start: number): Group {
     const count = this.#elaborator.evaluateConst(clause.count, scope, "the number of experts is known at compile time").value;
     if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1 || count > 4096) {
-      fail("MOE3005", `a group has a whole number of experts from 1 to 4096, this is ${String(count)}`, { at: clause.count.span });
+      fail("MOE3005", `a group has a whole number of experts from 1 to 4096, this is ${showConst(count)}`, { at: clause.count.span });
     }
     return { name: clause.name.text, start, count, kind: clause.value.callee.text, span: clause.name.span };
   }
@@ -162,12 +172,15 @@ export class Planner {
     const table = { expert: experts, router: routers, balance: balances }[kind];
     const name = clause.value.callee;
     const found = table.get(name.text);
-    if (found) return found;
+    if (found) {
+      if (this.#definitions.faulty.has(found)) throw new SyntaxUnit();
+      return found;
+    }
+    if (name.text === "") throw new SyntaxUnit();
     const other = [...[experts, routers, balances].entries()].find(([, t]) => t.has(name.text));
     return fail("MOE2002", `no ${kind} is named "${name.text}"`, {
       at: name.span,
-      ...help(other ? `"${name.text}" is ${["an expert", "a router", "a balance"][other[0]]}` : (didYouMean(name.text, table.keys()) ?? `there are: ${[...table.keys()].join(", ")}`)),
-      fixes: !other && didYouMean(name.text, table.keys()) ? [] : [],
+      ...(other ? { help: `"${name.text}" is ${["an expert", "a router", "a balance"][other[0]]}` } : suggest(name, table.keys(), listed("there are", table.keys()))),
     });
   }
 
@@ -176,16 +189,16 @@ export class Planner {
     // Defaults and requirements may speak of the site's sides and, in a router or balance, of its experts.
     const inner = placeScope(place);
     if (experts !== undefined) inner.define("experts", constant(experts));
-    const before = new Set(inner.names.keys());
     this.#elaborator.parameters(definition.name.text, definition.parameters, clause.value, outer, inner);
+    const parameters = new Map(definition.parameters.map((p) => [p.name.text, inner.names.get(p.name.text)!]));
     for (const item of definition.items) {
+      if (item.kind === "axis") this.#elaborator.defineAxis(item.name, item.size, inner);
       if (item.kind === "require") this.#elaborator.require(item, inner, definition.name.text, clause.value.span);
     }
-    const parameters = new Map([...inner.names].filter(([name]) => !before.has(name)));
     return { definition, call: clause.value, parameters };
   }
 
-  #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number, report: (d: Diagnostic) => void): PlannedBalance {
+  #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number, inText: ReadonlySet<string>, report: (d: Diagnostic) => void): PlannedBalance {
     const applied = this.#apply(clause, scope, place, experts);
     const weight = clause.weight ? this.#elaborator.evaluateConst(clause.weight, scope, "a balance's weight is known at compile time").value : 1;
     if (typeof weight !== "number" || !Number.isFinite(weight)) fail("MOE2005", "a balance's weight is a number", { at: clause.weight!.span });
@@ -193,10 +206,15 @@ export class Planner {
     const used = new Set<string>();
     for (const arrow of clause.map) {
       if (map.has(arrow.from.text)) fail("MOE2013", `the kind "${arrow.from.text}" is mapped twice`, { at: arrow.from.span, help: "one arrow may name several groups: kind -> a, b" });
-      for (const to of arrow.to) {
-        if (!groups.some((g) => g.name === to.text)) {
-          fail("MOE2001", `no group of experts is named "${to.text}" here`, { at: to.span, ...help(didYouMean(to.text, groups.map((g) => g.name)) ?? `groups: ${groups.map((g) => g.name).join(", ")}`) });
+      for (const [i, to] of arrow.to.entries()) {
+        if (to.text === "") throw new SyntaxUnit();
+        const known = groups.map((g) => g.name);
+        if (!known.includes(to.text)) {
+          // A group whose own clause is at fault is not unknown.
+          if (inText.has(to.text)) throw new SyntaxUnit();
+          fail("MOE2001", `no group of experts is named "${to.text}" here`, { at: to.span, ...suggest(to, known, listed("groups", known)) });
         }
+        if (arrow.to.findIndex((t) => t.text === to.text) < i) fail("MOE2013", `the group "${to.text}" stands twice in one arrow`, { at: to.span });
         used.add(to.text);
       }
       map.set(arrow.from.text, arrow.to.map((t) => t.text));
@@ -215,6 +233,22 @@ export class Planner {
     }
     return { ...applied, clause, weight, reduction: clause.reduction?.kind ?? "sum", unmasked: clause.unmasked !== undefined, map };
   }
+}
+
+/** Parts of a site that have weights under these names. */
+const reserved: readonly string[] = ["router", "balance"];
+
+/** Names the banks that the text does not: several groups in one, experts that are always on. No two share a name. */
+function nameBanks(banks: readonly Bank[], named: ReadonlyMap<string, Span>): Bank[] {
+  const taken = new Set(named.keys());
+  return banks.map((bank) => {
+    if (bank.name !== "") return bank;
+    const wanted = bank.always ? "always" : "experts";
+    let name = wanted;
+    for (let n = 2; taken.has(name); n++) name = `${wanted}_${n}`;
+    taken.add(name);
+    return { ...bank, name };
+  });
 }
 
 function sameApplication(a: Applied, b: Applied): boolean {

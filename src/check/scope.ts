@@ -11,6 +11,9 @@ export class Scope {
   /** Names of axes that arguments carry unseen: a new axis of this scope must not capture them. */
   readonly hidden: Set<string>;
 
+  /** Names whose declaration is at fault: to use one is no second mistake. */
+  readonly faulty = new Set<string>();
+
   constructor(parent?: Scope, visible: Iterable<AxisRef> = parent?.visible ?? []) {
     this.parent = parent;
     this.visible = new Set(visible);
@@ -19,6 +22,11 @@ export class Scope {
 
   lookup(name: string): Entity | undefined {
     return this.names.get(name) ?? this.parent?.lookup(name);
+  }
+
+  /** Whether the name was declared, but nothing is known of what it stands for. */
+  isFaulty(name: string): boolean {
+    return this.faulty.has(name) || (this.parent?.isFaulty(name) ?? false);
   }
 
   define(name: string, entity: Entity): void {

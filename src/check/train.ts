@@ -1,8 +1,9 @@
-import { didYouMean, fail } from "../diagnostics/index.ts";
+import { fail } from "../diagnostics/index.ts";
 import type { OptimizerSettings, ScheduleSettings, TrainSettings } from "../formats/manifest.ts";
 import type { Call, Expression, TrainDeclaration } from "../parser/ast.ts";
-import { help, SyntaxUnit, type Elaborator } from "./elaborate.ts";
+import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import type { Scope } from "./scope.ts";
+import { listed, suggest } from "./suggest.ts";
 import { showConst } from "./values.ts";
 
 /** What an adapter without a `train` block is trained with: the authors' script (LoRAMoE) where it says. */
@@ -55,7 +56,7 @@ export function trainSettings(declaration: TrainDeclaration, scope: Scope, elabo
     guard(() => {
       const name = setting.name.text;
       if (!settingNames.includes(name)) {
-        fail("MOE2003", `training has no setting "${name}"`, { at: setting.name.span, ...help(didYouMean(name, settingNames) ?? `its settings: ${settingNames.join(", ")}`) });
+        fail("MOE2003", `training has no setting "${name}"`, { at: setting.name.span, ...suggest(setting.name, settingNames, listed("its settings", settingNames)) });
       }
       const before = seen.get(name);
       if (before) fail("MOE2013", `"${name}" is set twice`, { at: setting.name.span, secondary: [{ span: before.span, text: "first set here" }] });
@@ -109,7 +110,7 @@ function settingCall(
   const name = call?.callee ?? (e.kind === "name" ? { text: e.text, span: e.span } : undefined);
   if (!name) return fail("MOE2004", `${article(what)} ${what} is needed here`, { at: e.span, help: `there are: ${Object.keys(table).map((n) => `${n}(…)`).join(", ")}` });
   if (!Object.hasOwn(table, name.text)) {
-    return fail("MOE2002", `no ${what} is named "${name.text}"`, { at: name.span, ...help(didYouMean(name.text, Object.keys(table)) ?? `there are: ${Object.keys(table).join(", ")}`) });
+    return fail("MOE2002", `no ${what} is named "${name.text}"`, { at: name.span, ...suggest(name, Object.keys(table), listed("there are", Object.keys(table))) });
   }
   const ranges = table[name.text]!;
   const parameters = Object.keys(ranges).map((text) => ({ name: { text, span: name.span } }));

@@ -19,8 +19,9 @@ function distance(a: string, b: string, bound: number): number {
 
 /** The candidates that `name` is probably a misspelling of, nearest first; at most `limit`. */
 export function nearest(name: string, candidates: Iterable<string>, limit = 3): string[] {
-  const bound = Math.max(1, Math.floor(name.length / 3));
   const wanted = name.trim().toLowerCase();
+  // One letter in three may be wrong, but never all of them: "d" is no misspelling of "a".
+  const bound = Math.min(Math.max(1, Math.floor(wanted.length / 3)), wanted.length - 1);
   const scored: { candidate: string; d: number }[] = [];
   for (const candidate of new Set(candidates)) {
     const d = distance(wanted, candidate.toLowerCase(), bound);

@@ -132,4 +132,9 @@ export const nameCodes = codes({
     title: "arrows without effect",
     explain: "The balance does not ask for `matched`, so a map from kinds to groups would be ignored.",
   },
+  MOE2029: {
+    severity: "error",
+    title: "an item that means nothing here",
+    explain: "Linears and blocks are parts of a model. Experts and routers have weights of their own, which start from an initial value; a model's weights come from its checkpoint; a balance measures the gates and has no weights.",
+  },
 });

@@ -1,0 +1,87 @@
+import fc from "fast-check";
+import { readFileSync, readdirSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { checkSource } from "./support.ts";
+
+/** Words, numbers, strings and single characters, with the blanks between them. */
+function tokensOf(text: string): string[] {
+  return text.match(/\s+|\/\/[^\n]*|"[^"\n]*"|[A-Za-z_][A-Za-z_0-9]*|[0-9.]+(?:e-?[0-9]+)?|->|==|!=|<=|>=|\*\*|./gs) ?? [];
+}
+
+const sources = [
+  ...readdirSync("examples").filter((n) => n.endsWith(".moe")).map((n) => `examples/${n}`),
+  ...readdirSync("std").filter((n) => n.endsWith(".moe")).map((n) => `std/${n}`),
+];
+
+/** Texts to damage: the examples, and the library's definitions used by a spec that redefines them. */
+const texts = sources.map((path) => {
+  const text = readFileSync(path, "utf8");
+  const use = {
+    "std/lora.moe": "always lora(rank: 2)",
+    "std/softmax.moe": "experts e[2] = lora(rank: 2)\n    route softmax()",
+    "std/localized.moe": "experts e[2] = lora(rank: 2)\n    experts f[2] = lora(rank: 2)\n    route softmax()\n    balance 0.1 * localized(form: var_over_mean) { a -> e b -> f }",
+  }[path];
+  return `${text}\n${path.startsWith("std/") ? `base b = llama("models/tiny-llama")\nadapter A on b {\n  at layers.*.mlp.*_proj {\n    ${use ?? "always lora(rank: 2)"}\n  }\n}\n` : ""}`;
+});
+
+const vocabulary = [
+  "(", ")", "[", "]", "{", "}", ",", ":", "=", "->", "@", "*", "/", "-", "%", "^", ".", "==", "<", "and", "not", "if", "then", "else", "in", "out", "x", "y", "W", "expert", "rank",
+  "sample", "position", "layer", "0", "-1", "1e308", "9007199254740991", "0.5", "4", '"a"', "true", "none", "sum", "softmax", "lora", "index", "split", "gather", "over", "axis", "weight",
+  "experts", "route", "balance", "unfreeze", "always", "at", "**", "llama", "config", "fn", "let", "require", "toString", "__proto__", "constructor",
+];
+
+interface Edit {
+  readonly source: number;
+  readonly edits: readonly { readonly at: number; readonly what: "delete" | "replace" | "insert" | "swap" | "copy"; readonly word: string; readonly from: number }[];
+}
+
+const edit: fc.Arbitrary<Edit> = fc.record({
+  source: fc.nat(texts.length - 1),
+  edits: fc.array(
+    fc.record({ at: fc.nat(100_000), what: fc.constantFrom("delete", "replace", "insert", "swap", "copy"), word: fc.constantFrom(...vocabulary), from: fc.nat(100_000) }),
+    { minLength: 1, maxLength: 3 },
+  ),
+});
+
+const solid = /\S/;
+
+function damaged({ source, edits }: Edit): string {
+  const tokens = tokensOf(texts[source]!);
+  for (const { at, what, word, from } of edits) {
+    const places = tokens.flatMap((t, i) => (solid.test(t) && !t.startsWith("//") ? [i] : []));
+    const i = places[at % places.length];
+    const j = places[from % places.length];
+    if (i === undefined || j === undefined) break;
+    if (what === "delete") tokens[i] = " ";
+    else if (what === "replace") tokens[i] = word;
+    else if (what === "insert") tokens.splice(i, 0, ` ${word} `);
+    else if (what === "copy") tokens[i] = tokens[j]!;
+    else [tokens[i], tokens[j]] = [tokens[j]!, tokens[i]!];
+  }
+  return tokens.join("");
+}
+
+describe("checking a damaged text", () => {
+  it("the texts themselves are fine", async () => {
+    for (const text of texts) expect((await checkSource(text)).diagnostics.map((d) => d.message)).toEqual([]);
+  });
+
+  it("never throws, and says where each fault lies", async () => {
+    await fc.assert(
+      fc.asyncProperty(edit, async (e) => {
+        const text = damaged(e);
+        const program = await checkSource(text);
+        for (const d of program.diagnostics) {
+          const span = d.primary?.span;
+          if (!span) continue;
+          const length = program.texts.get(span.file)?.length ?? Infinity;
+          if (!(0 <= span.start && span.start <= span.end && span.end <= length)) throw new Error(`${d.code} ${d.message}: ${span.start}-${span.end} of ${length}`);
+        }
+        // What is said to be sound is whole: every adapter came out.
+        const names = program.checked.definitions.adapters.size;
+        if (!program.diagnostics.some((d) => d.severity === "error") && program.checked.adapters.length !== names) throw new Error("an adapter is missing, and nothing is said");
+      }),
+      { numRuns: Number(process.env["MOEC_EDITS"] ?? 2000), ...(process.env["MOEC_SEED"] ? { seed: Number(process.env["MOEC_SEED"]) } : {}) },
+    );
+  });
+});
