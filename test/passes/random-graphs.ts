@@ -15,12 +15,12 @@ function someAxes(next: () => number): Axis[] {
 /** One random op on random values of the pool; undefined where the draw fits none. */
 function grow(b: Builder, values: readonly Value[], next: () => number): Value | undefined {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)]!;
-  const x = pick(values);
+  // Mostly the newest value, so that most of what is made reaches the results.
+  const x = next() < 0.6 ? values.at(-1)! : pick(values);
   const y = pick(values);
   const names = (v: Value): string[] => (isTensor(v.type) ? v.type.axes.map((a) => a.name) : []);
   const shuffled = (list: string[]): string[] => list.map((n) => [next(), n] as const).sort((p, q) => p[0] - q[0]).map(([, n]) => n);
   const axes = (x.type as TensorType).axes;
-  const shared = names(x).filter((n) => names(y).includes(n));
   switch (Math.floor(next() * 17)) {
     case 0:
     case 1:
@@ -31,8 +31,14 @@ function grow(b: Builder, values: readonly Value[], next: () => number): Value |
       return b.one(pick(binary), [x, y], {});
     case 5:
     case 6:
-    case 7:
-      return shared.length ? b.mul(b.dot(x, y, shared.filter((_, i) => i === 0 || next() < 0.4)), 0.5) : undefined;
+    case 7: {
+      // A partner that shares an axis, another value where there is one: products are what most passes are about.
+      const partners = values.filter((v) => v !== x && names(v).some((n) => names(x).includes(n)));
+      if (partners.length === 0) return undefined;
+      const other = pick(partners);
+      const shared = shuffled(names(x).filter((n) => names(other).includes(n)));
+      return b.mul(b.dot(x, other, shared.filter((_, i) => i === 0 || next() < 0.4)), 0.5);
+    }
     case 8:
       return names(x).length ? b.sum(x, [pick(names(x))]) : undefined;
     case 9:
@@ -61,11 +67,11 @@ function grow(b: Builder, values: readonly Value[], next: () => number): Value |
     }
     default: {
       // Σe g·((x·A)·B): what the stacking pass is about.
-      const [T, E, R, O] = pool as readonly [Axis, Axis, Axis, Axis];
+      const [T, E, R, O] = pool.map((a) => [next(), a] as const).sort((p, q) => p[0] - q[0]).map(([, a]) => a) as [Axis, Axis, Axis, Axis];
       const made = (list: Axis[], phase: number): Value => b.table(Array.from({ length: list.reduce((n, a) => n * Number(a.size), 1) }, (_, k) => Math.sin(phase + k)), list);
       const h = b.mul(made([T, E, R], 1), b.sum(x, names(x)));
-      const o = b.dot(h, made([R, E, O], 2), ["c"]);
-      return b.sum(b.mul(b.div(o, 3), b.softmax(made([E, T], 3), "b")), ["b"]);
+      const o = b.dot(h, made([R, E, O], 2), [R.name]);
+      return b.sum(b.mul(b.div(o, 3), b.softmax(made([E, T], 3), E.name)), [E.name]);
     }
   }
 }
