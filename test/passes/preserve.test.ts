@@ -69,6 +69,7 @@ describe("passes keep what a module computes", () => {
     });
 
   it("differentiate agrees with finite differences, and all passes after it keep the gradients", () => {
+    let checked = 0;
     fc.assert(fc.property(modules, ({ seed, size }) => {
       const module = randomModule(seed, Math.min(size, 5));
       const made = differentiate(simplify(module), { fn: "f", of: 0, wrt: [0, 1, 2], name: "g" }).module;
@@ -77,11 +78,15 @@ describe("passes keep what a module computes", () => {
       same(made, all, "g", 1e-11);
       const plain = differentiate(module, { fn: "f", of: 0, wrt: [0, 1, 2], name: "g" }).module;
       same(plain, all, "g", 1e-11);
-      const args = module.functions.get("f")!.params.map((p) => randomArg(p.type, numbers(seed)));
+      const next = numbers(seed);
+      const args = module.functions.get("f")!.params.map((p) => randomArg(p.type, next));
       const results = interpret(all, "g", args);
-      if ([...module.functions.values()].some((fn) => opsOf(fn).some((op) => ["stop", "relu", "abs", "max", "min"].includes(op.op)))) return;
+      // A stop has a gradient that no difference shows; kinks (relu, abs, max) are met by chance only, and the seed is fixed.
+      if ([...module.functions.values()].some((fn) => fn.body.some((op) => op.op === "stop"))) return;
+      checked++;
       [0, 1, 2].forEach((at) => expect(difference(results[3 + at]!, finiteDifferences(module, "f", args, 0, at))).toBeLessThan(1e-6));
-    }), { ...runs, numRuns: 40 });
+    }), { ...runs, numRuns: 60 });
+    expect(checked).toBeGreaterThan(15);
   });
 
   it("optimize is sound after every pass", () => {

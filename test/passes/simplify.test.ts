@@ -11,7 +11,8 @@ function simplified(module: Module, fn = "f", options = {}): Module {
   sound(module);
   const made = simplify(module, options);
   sound(made);
-  const args = module.functions.get(fn)!.params.map((p) => randomArg(p.type, numbers(4)));
+  const next = numbers(4);
+  const args = module.functions.get(fn)!.params.map((p) => randomArg(p.type, next));
   const [x, y] = [interpret(module, fn, args), interpret(made, fn, args)];
   x.forEach((v, n) => expect(difference(v, y[n]!)).toBeLessThan(1e-14));
   return made;
