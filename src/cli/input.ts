@@ -1,13 +1,26 @@
+import { checkText, loadProgram, type Program, type ProgramOptions } from "../compiler/index.ts";
 import { fail } from "../diagnostics/index.ts";
+import type { Host } from "../formats/host.ts";
+import { decodeText } from "../formats/text.ts";
 
-/** All of standard input as text; more than 16 MB is refused. */
+const mostBytes = 16 * 2 ** 20;
+
+/** All of standard input as text. MOE5102 for more than 16 MB, and what `decodeText` says of bytes that are no UTF-8. */
 export async function readStdin(): Promise<string> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > 16 * 2 ** 20) fail("MOE5102", "standard input holds more than 16 MB");
+    if (size > mostBytes) fail("MOE5102", "standard input holds more than 16 MB");
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return decodeText(Buffer.concat(chunks), "standard input");
+}
+
+/** Where a spec from standard input counts as lying: its paths are seen from the working directory. */
+export const stdinName = "stdin.moe";
+
+/** Reads and checks a spec, `-` from standard input. */
+export async function readProgram(host: Host, file: string, options: ProgramOptions): Promise<Program> {
+  return file === "-" ? checkText(host, stdinName, await readStdin(), options) : loadProgram(host, file, options);
 }

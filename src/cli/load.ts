@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join, relative, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { CheckedAdapter } from "../check/index.ts";
-import { chooseAdapter, compileAdapter, loadProgram, printProgram, type Compiled, type Program } from "../compiler/index.ts";
+import { chooseAdapter, compileAdapter, printProgram, type Compiled, type Program } from "../compiler/index.ts";
 import { DiagnosticError, fail } from "../diagnostics/index.ts";
 import { plain } from "../formats/json.ts";
 import { decodeText, parseJsonFile } from "../formats/text.ts";
@@ -11,6 +11,7 @@ import { atomicWrite, NodeHost } from "../runtime/files/index.ts";
 import { Adapter } from "../runtime/adapter.ts";
 import type { BackendName } from "../runtime/backends/types.ts";
 import type { CompiledProgram } from "../runtime/program.ts";
+import { readProgram } from "./input.ts";
 import { library, packageFolder } from "./library.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -33,17 +34,23 @@ export interface Chosen {
 }
 
 /** Reads and checks a spec; throws its diagnostics where one is an error, shows its warnings. */
-export async function chooseFrom(terminal: Terminal, texts: Map<string, string>, file: string, options: RunOptions): Promise<Chosen> {
-  const program = await loadProgram(new NodeHost(), file, {
+export async function chooseFrom(terminal: Terminal, file: string, options: RunOptions): Promise<Chosen> {
+  const program = await readProgram(new NodeHost(), file, {
     library: library(),
     ...(options.set ? { set: options.set } : {}),
     ...(options.base === undefined ? {} : { base: options.base }),
   });
-  for (const [path, text] of program.texts) texts.set(path, text);
+  for (const [path, text] of program.texts) terminal.texts.set(path, text);
   if (program.diagnostics.some((d) => d.severity === "error")) throw new DiagnosticError(program.diagnostics);
-  terminal.show(program.diagnostics, texts);
+  terminal.show(program.diagnostics);
   const adapter = chooseAdapter(program, options.adapter);
   return { program, adapter, base: program.basePath(adapter) };
+}
+
+/** Refuses a place for results that is a file, before any work is done. MOE5108 */
+export async function requireFolder(path: string): Promise<void> {
+  const found = await new NodeHost().stat(path);
+  if (found?.kind === "file") fail("MOE5108", `${path} is a file, expected a folder for the results`, { help: "name another with --out" });
 }
 
 /** Compiles an adapter and loads the code that was made: the same code that `moec build` writes, without types. */
@@ -100,7 +107,7 @@ export async function saveSpec(folder: string, chosen: Chosen, options: RunOptio
 }
 
 /** A trained adapter's folder, or a spec whose adapter then starts afresh. */
-export async function openTarget(terminal: Terminal, texts: Map<string, string>, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly adapter: Adapter; readonly compiled: Compiled }> {
+export async function openTarget(terminal: Terminal, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly adapter: Adapter; readonly compiled: Compiled }> {
   const host = new NodeHost();
   const found = await host.stat(target);
   if (!found) fail("MOE5101", `${target} does not exist`, { help: "name a trained adapter's folder, or a .moe file" });
@@ -108,14 +115,14 @@ export async function openTarget(terminal: Terminal, texts: Map<string, string>,
   let saved: string | undefined;
   if (found.kind === "directory") {
     const run = await readRun(host, target);
-    chosen = await chooseFrom(terminal, texts, `${target}/spec/${run.spec}`, {
+    chosen = await chooseFrom(terminal, `${target}/spec/${run.spec}`, {
       ...options,
       adapter: options.adapter ?? run.adapter,
       base: options.base ?? relative(".", resolve(target, run.base)),
       set: options.set ?? new Map(Object.entries(run.set)),
     });
     saved = target;
-  } else chosen = await chooseFrom(terminal, texts, target, options);
+  } else chosen = await chooseFrom(terminal, target, options);
   const { compiled, code } = await executable(chosen);
   const adapter = await load(terminal, code, chosen, options, saved);
   return { chosen, adapter, compiled };

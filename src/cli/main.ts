@@ -1,14 +1,14 @@
 #!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import { didYouMean } from "../diagnostics/index.ts";
 import { version } from "../compiler/version.ts";
-import { exitCodes, guarded, Terminal, type GlobalOptions } from "./terminal.ts";
+import { diagnostic, didYouMean } from "../diagnostics/index.ts";
+import { exitCodes, explainFailure, guarded, Terminal, type GlobalOptions } from "./terminal.ts";
 
 const backends = ["auto", "tfjs-node-gpu", "tfjs-node", "webgpu", "wasm", "cpu"];
 
 function wholeNumber(text: string): number {
   const n = Number(text);
-  if (text.trim() === "" || !Number.isSafeInteger(n) || n < 0) throw new InvalidArgumentError("It is a whole number of at least 0.");
+  if (!/^\d+$/.test(text.trim()) || !Number.isSafeInteger(n)) throw new InvalidArgumentError("It is a whole number of at least 0.");
   return n;
 }
 
@@ -18,10 +18,20 @@ function positiveNumber(text: string): number {
   return n;
 }
 
-function number(text: string): number {
-  const n = Number(text);
-  if (text.trim() === "" || !Number.isFinite(n)) throw new InvalidArgumentError("It is a number.");
-  return n;
+/** A number from `least` on, to `most` where that is given. */
+function number(least: number, most = Infinity): (text: string) => number {
+  return (text) => {
+    const n = Number(text);
+    if (text.trim() === "" || !Number.isFinite(n) || n < least || n > most) {
+      throw new InvalidArgumentError(`It is a number ${most === Infinity ? `of at least ${least}` : `from ${least} to ${most}`}.`);
+    }
+    return n;
+  };
+}
+
+function filled(text: string): string {
+  if (text === "") throw new InvalidArgumentError("It is empty.");
+  return text;
 }
 
 function assignment(text: string, before: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
@@ -30,28 +40,45 @@ function assignment(text: string, before: ReadonlyMap<string, string> = new Map(
   return new Map([...before, [text.slice(0, at).trim(), text.slice(at + 1).trim()]]);
 }
 
-const program = new Command("moec")
-  .description("A small language and a compiler for mixture-of-experts adapters.")
-  .version(version, "-V, --version")
-  .option("--json", "results and diagnostics as JSON")
-  .option("--no-color", "no colours (also: NO_COLOR=1)")
-  .showHelpAfterError("(moec --help lists the commands)")
-  .configureHelp({ sortSubcommands: false })
-  .exitOverride();
-
-/** Runs a command module's work with the global options, and sets the exit code. */
-function action<A extends unknown[]>(load: () => Promise<(terminal: Terminal, texts: Map<string, string>, ...args: A) => Promise<number>>) {
-  return async function (this: Command, ...args: unknown[]): Promise<void> {
-    const terminal = new Terminal(this.optsWithGlobals<GlobalOptions>());
-    const texts = new Map<string, string>();
-    process.exitCode = await guarded(terminal, () => texts, async () => (await load())(terminal, texts, ...(args.slice(0, -1) as A)));
+/** One of a few words, with the nearest one where it is none of them. */
+function choice(names: readonly string[]): (text: string) => string {
+  return (text) => {
+    if (names.includes(text)) return text;
+    throw new InvalidArgumentError(`${didYouMean(text, names) ?? ""}\nIt is one of: ${names.join(", ")}.`);
   };
 }
 
+const program = new Command("moec")
+  .description("A small language and a compiler for mixture-of-experts adapters.")
+  .version(version, "-V, --version", "the version of moec")
+  .helpOption("-h, --help", "help on a command")
+  .helpCommand("help [command]", "the same")
+  .option("--json", "results as JSON on stdout, diagnostics as JSON on stderr")
+  .option("--no-color", "no colours (also: NO_COLOR=1)")
+  // Errors of usage are diagnostics like any other: `main` renders them.
+  .configureOutput({ outputError: () => {} })
+  .configureHelp({ showGlobalOptions: true })
+  .exitOverride()
+  .addHelpText("after", "\nExit codes: 0 fine, 1 mistakes in specs, files or data, 2 wrong usage, 70 a bug of moec; 130 after Ctrl-C.");
+
+/** Runs a command module's work with the global options, and sets the exit code. */
+function action<A extends unknown[]>(load: () => Promise<(terminal: Terminal, ...args: A) => Promise<number>>) {
+  return async function (this: Command, ...args: unknown[]): Promise<void> {
+    const terminal = new Terminal(this.optsWithGlobals<GlobalOptions>());
+    process.exitCode = await guarded(terminal, async () => (await load())(terminal, ...(args.slice(0, -1) as A)));
+  };
+}
+
+/** Lines under a command's help. */
+const examples = (...lines: string[]): string => `\nFor example:\n${lines.map((l) => `  ${l}`).join("\n")}`;
+
 const setOption = () => new Option("--set <name=value>", "gives a value to a `param` of the spec (again for more)").argParser(assignment);
-const baseOption = () => new Option("--base <folder>", "a checkpoint folder in place of the spec's");
-const adapterOption = () => new Option("--adapter <name>", "which adapter, where the spec declares several");
-const backendOption = () => new Option("--backend <name>", "where tensors are computed").choices(backends).default("auto");
+const baseOption = () => new Option("--base <folder>", "a checkpoint folder in place of the spec's").argParser(filled);
+const adapterOption = () => new Option("--adapter <name>", "which adapter, where the spec declares several").argParser(filled);
+const seedOption = (of: string) => new Option("--seed <n>", `of ${of}`).argParser(wholeNumber);
+const backendOption = (names = backends) =>
+  new Option("--backend <name>", `what computes: ${names.join(", ")}`).argParser(choice(names)).default(names[0]);
+const targetText = "a trained adapter's folder; or a spec, for its base before training";
 
 program
   .command("check")
@@ -60,81 +87,89 @@ program
   .addOption(setOption())
   .addOption(baseOption())
   .option("--strict", "tensors that the model does not use are errors")
+  .addHelpText("after", examples("moec check loramoe.moe", "moec check --json *.moe", "cat loramoe.moe | moec check -"))
   .action(action(async () => (await import("./commands/check.ts")).check));
 
 program
   .command("build")
   .description("writes X.moe.ts, X.d.moe.ts and X.moe.json")
-  .argument("<file>", "the spec")
-  .requiredOption("-o, --out <folder>", "where the files go")
+  .argument("<file>", "the spec, or - for standard input")
+  .addOption(new Option("-o, --out <folder>", "where the files go").argParser(filled).makeOptionMandatory())
   .addOption(adapterOption())
   .addOption(setOption())
   .addOption(baseOption())
   .option("--explain", "says what the passes rewrote")
   .option("--graph", "also writes X.graph.txt, the graph after all passes")
+  .addHelpText("after", examples("moec build loramoe.moe -o src/generated"))
   .action(action(async () => (await import("./commands/build.ts")).build));
 
 program
   .command("train")
-  .description("trains an adapter")
-  .argument("<file>", "the spec")
+  .description("trains an adapter; Ctrl-C stops it so that it can be resumed")
+  .argument("<file>", "the spec, or - for standard input")
   .addOption(adapterOption())
   .addOption(baseOption())
-  .option("--data <file>", "JSONL rows in place of the spec's")
-  .option("--steps <n>", "stops after so many steps in all", positiveNumber)
-  .option("--out <folder>", "where the adapter, its checkpoints and metrics go (default: out/ADAPTER)")
+  .addOption(new Option("--data <file>", "JSONL rows in place of the spec's").argParser(filled))
+  .option("--steps <n>", "how many steps in all, in place of the spec's", positiveNumber)
+  .addOption(new Option("--out <folder>", "where the adapter, its checkpoints and metrics go (default: out/ADAPTER)").argParser(filled))
   .addOption(backendOption())
-  .option("--seed <n>", "of initial weights, order of data and dropout", wholeNumber)
-  .option("--resume <folder>", "goes on with a run that stopped")
+  .addOption(seedOption("initial weights, order of data and dropout"))
+  .addOption(new Option("--resume <folder>", "goes on with a run that stopped").argParser(filled).conflicts(["out", "restart"]))
+  .option("--restart", "begins anew, though the folder holds a run that stopped")
   .option("--checkpoint-every <steps>", "a checkpoint after so many steps (default: every minute)", positiveNumber)
   .option("--allow-nan", "takes a base that holds NaN or infinities as it is")
   .addOption(setOption())
+  .addHelpText("after", examples("moec train loramoe.moe", "moec train loramoe.moe --steps 50 --out out/short --backend wasm", "moec train loramoe.moe --resume out/LoRAMoE"))
   .action(action(async () => (await import("./commands/train.ts")).train));
 
 program
   .command("eval")
   .description("loss and exact matches by kind of data, and how much weight each group gets on each kind")
-  .argument("<folder>", "a trained adapter's folder; or a spec, for its base before training")
-  .requiredOption("--data <file>", "JSONL rows")
+  .argument("<folder>", targetText)
+  .addOption(new Option("--data <file>", "JSONL rows").argParser(filled).makeOptionMandatory())
   .addOption(adapterOption())
   .addOption(baseOption())
   .addOption(backendOption())
   .addOption(setOption())
+  .addHelpText("after", examples("moec eval out/LoRAMoE --data data/test.jsonl", "moec eval loramoe.moe --data data/test.jsonl --json"))
   .action(action(async () => (await import("./commands/eval.ts")).evaluate));
 
 program
   .command("generate")
   .description("continues a text")
-  .argument("<folder>", "a trained adapter's folder; or a spec, for its base before training")
+  .argument("<folder>", targetText)
   .argument("<prompt>", "the text to continue, or - for standard input")
   .option("--max-tokens <n>", "at most so many new tokens", positiveNumber, 64)
-  .option("--temperature <t>", "0 takes the most likely token", number, 0)
-  .option("--top-p <p>", "samples among the most likely tokens of this joint probability", number, 1)
-  .option("--kind <name>", "the kind of data the text is of, where routing asks for it")
-  .option("--seed <n>", "of sampling", wholeNumber, 1)
+  .option("--temperature <t>", "0 takes the most likely token", number(0), 0)
+  .option("--top-p <p>", "samples among the most likely tokens of this joint probability", number(0, 1), 1)
+  .addOption(new Option("--kind <name>", "the kind of data the text is of, where routing asks for it").argParser(filled))
+  .addOption(seedOption("sampling").default(1))
   .addOption(adapterOption())
   .addOption(baseOption())
   .addOption(backendOption())
   .addOption(setOption())
+  .addHelpText("after", examples('moec generate out/LoRAMoE "The capital of France is"'))
   .action(action(async () => (await import("./commands/generate.ts")).generate));
 
 program
   .command("verify")
   .description("runs a spec's site on tensors from elsewhere and compares outputs, gates, balance and gradients")
-  .argument("<file>", "the spec")
-  .requiredOption("--tensors <case>", "a safetensors file: x, C, base.weight, expert.0.A …, output, grad.x …")
-  .addOption(new Option("--backend <name>", "what computes it").choices(["interpreter", ...backends]).default("interpreter"))
-  .option("--tolerance <t>", "greatest relative error (default: 1e-9 in float64, 1e-4 in float32)", number)
-  .option("--kinds <map>", "which kind each task type is, as 1=world_knowledge,0=downstream")
+  .argument("<file>", "the spec, or - for standard input")
+  .addOption(new Option("--tensors <case>", "a safetensors file: x, C, base.weight, expert.0.A …, output, grad.x …").argParser(filled).makeOptionMandatory())
+  .addOption(backendOption(["interpreter", ...backends]))
+  .option("--tolerance <t>", "greatest relative error (default: 1e-9 in float64, 1e-4 in float32)", number(0))
+  .option("--kinds <map>", "which kind each task type is, as 1=world_knowledge,0=downstream", filled)
   .addOption(adapterOption())
   .addOption(baseOption())
   .addOption(setOption())
+  .addHelpText("after", examples("moec verify layer.moe --tensors case.safetensors", "moec verify layer.moe --tensors case.safetensors --backend wasm"))
   .action(action(async () => (await import("./commands/verify.ts")).verify));
 
 program
   .command("explain")
   .description("says what a diagnostic's code means; without a code lists all")
-  .argument("[code]", "for example MOE3010")
+  .argument("[code]", "for example MOE3002")
+  .addHelpText("after", examples("moec explain MOE3002"))
   .action(action(async () => (await import("./commands/explain.ts")).explain));
 
 program
@@ -142,36 +177,46 @@ program
   .description("says which backends work here, and why others do not")
   .action(action(async () => (await import("./commands/doctor.ts")).doctor));
 
-function commandNames(): string[] {
-  return program.commands.map((c) => c.name());
-}
-
 async function main(): Promise<void> {
-  // Errors of usage are Commander's to tell; a misspelt command gets the nearest one.
-  const first = process.argv[2];
-  if (first !== undefined && !first.startsWith("-") && first !== "help" && !commandNames().includes(first)) {
-    process.stderr.write(`moec: there is no command "${first}"; ${didYouMean(first, commandNames()) ?? `there are: ${commandNames().join(", ")}`}\n`);
-    process.exitCode = exitCodes.usage;
-    return;
-  }
-  if (first === undefined) {
+  if (process.argv.length <= 2) {
     program.outputHelp({ error: true });
     process.exitCode = exitCodes.usage;
     return;
   }
-  for (const c of program.commands) c.exitOverride();
   try {
     await program.parseAsync();
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    process.exitCode = error.exitCode === 0 ? exitCodes.fine : exitCodes.usage;
+    process.exitCode = error.exitCode === 0 || error.code === "commander.help" ? exitCodes.fine : usageError(error);
   }
 }
 
-// A reader that stops reading (`| head`) ends the command in silence.
+/** What Commander says of a command line, as a diagnostic. */
+function usageError(error: CommanderError): number {
+  const terminal = new Terminal(program.opts<GlobalOptions>());
+  const [first, ...more] = error.message.split("\n").map((l) => l.trim()).filter((l) => l !== "" && l !== "(outputHelp)");
+  const message = first!.replace(/^error: /, "").replaceAll("'", '"').replace(/\. It is/, "; it is").replace(/\.$/, "");
+  const help = more.map((l) => l.replace(/^\((.*)\)$/, "$1").replace(/^Did you mean (one of )?(.*)\?$/, (_, _one, names: string) => `did you mean ${names.split(", ").map((n) => `"${n}"`).join(" or ")}?`));
+  const command = program.commands.find((c) => c.name() === program.args[0])?.name();
+  terminal.show([diagnostic("MOE9001", message, { help: help.join(" ") || `\`moec ${command ? `${command} ` : ""}--help\` says what there is` })]);
+  terminal.finish();
+  return exitCodes.usage;
+}
+
+// A reader that stops reading (`| head`) ends the command in silence; a full disk does not.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(exitCodes.fine);
-  throw error;
+  process.stderr.write(`moec: standard output cannot be written: ${error.code ?? error.message}\n`);
+  process.exit(exitCodes.errors);
 });
+// Messages that nobody reads any more are no reason to give up a run.
+process.stderr.on("error", () => {});
+for (const event of ["uncaughtException", "unhandledRejection"] as const) {
+  process.on(event, (error: unknown) => {
+    const terminal = new Terminal();
+    const code = explainFailure(terminal, error);
+    process.exit(code);
+  });
+}
 
 await main();

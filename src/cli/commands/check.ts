@@ -1,6 +1,9 @@
-import { checkText, loadProgram } from "../../compiler/index.ts";
+import { normalize } from "node:path";
+import type { Program } from "../../compiler/index.ts";
+import { DiagnosticError, type Diagnostic } from "../../diagnostics/index.ts";
+import { jsonReport } from "../../diagnostics/render/index.ts";
 import { NodeHost } from "../../runtime/files/index.ts";
-import { readStdin } from "../input.ts";
+import { readProgram } from "../input.ts";
 import { library } from "../library.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
 
@@ -10,29 +13,53 @@ interface Options {
   readonly strict?: boolean;
 }
 
-/** `moec check FILES…`: every diagnostic of every file; 1 where one is an error. */
-export async function check(terminal: Terminal, texts: Map<string, string>, files: readonly string[], options: Options): Promise<number> {
+/** `moec check FILES…`: every diagnostic of every file, each file once; 1 where one is an error. */
+export async function check(terminal: Terminal, files: readonly string[], options: Options): Promise<number> {
   const host = new NodeHost();
-  const shared = { library: library(), ...options };
+  const shared = {
+    library: library(),
+    ...(options.set ? { set: options.set } : {}),
+    ...(options.base === undefined ? {} : { base: options.base }),
+    ...(options.strict ? { strict: true } : {}),
+  };
   let failed = false;
   const results = [];
-  for (const file of files) {
-    const program = file === "-" ? await checkText(host, "stdin.moe", await readStdin(), shared) : await loadProgram(host, file, shared);
-    for (const [path, text] of program.texts) texts.set(path, text);
-    const errors = terminal.json ? program.diagnostics.some((d) => d.severity === "error") : terminal.show(program.diagnostics, texts);
+  for (const file of new Map(files.map((f) => [normalize(f), f])).values()) {
+    let program: Program | undefined;
+    let diagnostics: readonly Diagnostic[];
+    try {
+      program = await readProgram(host, file, shared);
+      diagnostics = program.diagnostics;
+    } catch (error) {
+      // One file that cannot be read does not keep the others from being checked.
+      if (!(error instanceof DiagnosticError)) throw error;
+      diagnostics = error.diagnostics;
+    }
+    const texts = new Map(program?.texts);
+    for (const [path, text] of texts) terminal.texts.set(path, text);
+    const errors = diagnostics.some((d) => d.severity === "error");
     failed ||= errors;
-    results.push({ file, ok: !errors, adapters: program.checked.adapters.map((a) => a.name), diagnostics: program.diagnostics });
-    if (!errors && !terminal.json) {
-      for (const a of program.checked.adapters) {
-        const sites = a.plan.sites.size;
-        const parts = [`${sites} adapted layer${sites === 1 ? "" : "s"}`];
-        if (a.plan.groups.length) parts.push(`groups ${a.plan.groups.map((g) => `${g.name} (${g.experts})`).join(", ")}`);
-        if (a.plan.unfrozen.size) parts.push(`${a.plan.unfrozen.size} unfrozen tensors`);
-        terminal.say(`${terminal.color.green("ok")} ${file}: ${a.name} on ${a.base.path}: ${parts.join(", ")}`);
-      }
-      if (program.checked.adapters.length === 0) terminal.say(`${terminal.color.green("ok")} ${file}`);
+    if (terminal.json) results.push({ file, ok: !errors, adapters: program?.checked.adapters.map((a) => a.name) ?? [], ...jsonReport(diagnostics, texts) });
+    else {
+      terminal.show(diagnostics);
+      if (program && !errors) for (const line of summary(file, program)) terminal.say(`${terminal.color.green("ok")} ${line}`);
     }
   }
   if (terminal.json) terminal.printJson(results);
   return failed ? exitCodes.errors : exitCodes.fine;
 }
+
+/** What was understood, a line an adapter. */
+function summary(file: string, program: Program): string[] {
+  const { adapters } = program.checked;
+  if (adapters.length === 0) return [`${file}: no adapter`];
+  return adapters.map((a) => {
+    const parts: string[] = [];
+    if (a.plan.sites.size > 0) parts.push(count(a.plan.sites.size, "adapted layer"));
+    if (a.plan.groups.length > 0) parts.push(`groups ${a.plan.groups.map((g) => `${g.name} (${g.experts})`).join(", ")}`);
+    if (a.plan.unfrozen.size > 0) parts.push(`${count(a.plan.unfrozen.size, "part")} of the base unfrozen`);
+    return `${file}: ${a.name} on ${a.base.path}: ${parts.join(", ") || "nothing to train"}`;
+  });
+}
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;

@@ -7,10 +7,10 @@ interface Options extends RunOptions {
 }
 
 /** `moec eval DIR --data P`: loss and exact matches by kind, and the groups' shares of the gates by kind. */
-export async function evaluate(terminal: Terminal, texts: Map<string, string>, target: string, options: Options): Promise<number> {
-  const { adapter } = await openTarget(terminal, texts, target, options);
+export async function evaluate(terminal: Terminal, target: string, options: Options): Promise<number> {
+  const { adapter } = await openTarget(terminal, target, options);
   try {
-    const report = await adapter.evaluate({ data: options.data, onNotice: (d) => terminal.show([d], texts) });
+    const report = await adapter.evaluate({ data: options.data, onNotice: (d) => terminal.show([d]) });
     if (terminal.json) terminal.printJson(report);
     else terminal.print(showReport(report));
     return exitCodes.fine;

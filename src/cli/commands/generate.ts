@@ -11,26 +11,33 @@ interface Options extends RunOptions {
 }
 
 /** `moec generate DIR PROMPT`: the prompt and its continuation, piece by piece as it is made. */
-export async function generate(terminal: Terminal, texts: Map<string, string>, target: string, prompt: string, options: Options): Promise<number> {
+export async function generate(terminal: Terminal, target: string, prompt: string, options: Options): Promise<number> {
   const text = prompt === "-" ? await readStdin() : prompt;
-  const { adapter } = await openTarget(terminal, texts, target, options);
+  // The seed is that of sampling; an untrained adapter's first values are the spec's.
+  const { seed, ...run } = options;
+  const { adapter } = await openTarget(terminal, target, run);
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once("SIGINT", onInterrupt);
   try {
-    if (!terminal.json) process.stdout.write(text);
+    let begun = false;
+    // The prompt is printed with the first piece, so that a refusal stands alone.
+    const onText = (piece: string): void => {
+      process.stdout.write(begun ? piece : text + piece);
+      begun = true;
+    };
     const result = await adapter.generate(text, {
       maxTokens: options.maxTokens,
       temperature: options.temperature,
       topP: options.topP,
-      seed: options.seed,
+      seed,
       signal: abort.signal,
       ...(options.kind === undefined ? {} : { kind: options.kind }),
-      ...(terminal.json ? {} : { onText: (piece: string) => process.stdout.write(piece) }),
+      ...(terminal.json ? {} : { onText }),
     });
     if (terminal.json) terminal.printJson({ prompt: text, ...result });
-    else process.stdout.write("\n");
-    return exitCodes.fine;
+    else process.stdout.write(begun ? "\n" : `${text}\n`);
+    return abort.signal.aborted ? exitCodes.signal("SIGINT") : exitCodes.fine;
   } finally {
     process.off("SIGINT", onInterrupt);
     adapter.dispose();

@@ -1,7 +1,12 @@
-import { SingleBar } from "cli-progress";
-import type { StepMetrics, TrainEnd } from "../../runtime/index.ts";
+import { join } from "node:path";
 import { fromSpec } from "../../compiler/index.ts";
-import { chooseFrom, executable, load, saveSpec, type RunOptions } from "../load.ts";
+import { fail } from "../../diagnostics/index.ts";
+import { NodeHost } from "../../runtime/files/index.ts";
+import type { StepMetrics, TrainEnd } from "../../runtime/index.ts";
+import { NodeOutput } from "../../runtime/files/node-output.ts";
+import { RunFolder } from "../../runtime/run-folder.ts";
+import { chooseFrom, executable, load, requireFolder, saveSpec, type RunOptions } from "../load.ts";
+import { Progress } from "../progress.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
 
 interface Options extends RunOptions {
@@ -9,111 +14,122 @@ interface Options extends RunOptions {
   readonly steps?: number;
   readonly out?: string;
   readonly resume?: string;
+  readonly restart?: boolean;
   readonly checkpointEvery?: number;
 }
 
-/** `moec train FILE`: trains, saves the adapter, and says where it lies. */
-export async function train(terminal: Terminal, texts: Map<string, string>, file: string, options: Options): Promise<number> {
-  const chosen = await chooseFrom(terminal, texts, file, options);
+/** `moec train FILE`: trains, saves the adapter, and says where it lies. What cannot work is refused before a backend starts. */
+export async function train(terminal: Terminal, file: string, options: Options): Promise<number> {
+  const chosen = await chooseFrom(terminal, file, options);
   const settings = chosen.adapter.train;
   // A path on the command line counts from where the user is, a path in the spec from where the spec lies.
   const data = options.data ?? (settings.data === undefined ? undefined : fromSpec(chosen.program.file, settings.data));
   const out = options.resume ?? options.out ?? `out/${chosen.adapter.name}`;
+  const again = resumeCommand(file, out, options);
+  await requirePlace(out, options, again);
+  if (data !== undefined && !(await new NodeHost().stat(data))) fail("MOE5101", `${data} does not exist`, { help: options.data === undefined ? "the spec's `data` names it; --data names another" : "--data names it" });
   const { compiled, code } = await executable(chosen);
   const adapter = await load(terminal, code, chosen, options);
   const trainable = compiled.manifest.weights.filter((w) => w.trainable).reduce((n, w) => n + (w.count ?? 1) * w.shape.reduce((a, b) => a * b, 1), 0);
   terminal.say(`${terminal.color.bold(chosen.adapter.name)} on ${chosen.base}: ${trainable.toLocaleString("en-US")} trainable numbers`);
 
-  const abort = new AbortController();
-  const onInterrupt = (): void => {
-    // A second Ctrl-C ends at once: the last checkpoint is whole.
-    if (abort.signal.aborted) process.exit(130);
-    terminal.say("\nstopping after this step …");
-    abort.abort();
-  };
-  process.on("SIGINT", onInterrupt);
-  process.on("SIGTERM", onInterrupt);
+  const stop = new Interrupt(terminal);
   const progress = new Progress(terminal);
   try {
-    await saveSpec(out, chosen, options);
     const run = adapter.train({
       ...(data === undefined ? {} : { data }),
       out,
-      signal: abort.signal,
+      signal: stop.signal,
       ...(options.steps === undefined ? {} : { steps: options.steps }),
       ...(options.seed === undefined ? {} : { seed: options.seed }),
       ...(options.resume === undefined ? {} : { resume: true }),
       ...(options.checkpointEvery === undefined ? {} : { checkpointEvery: { steps: options.checkpointEvery } }),
-      onNotice: (d) => terminal.show([d], texts),
+      onNotice: (d) => terminal.show([d]),
     });
-    let end: TrainEnd | undefined;
     let last: StepMetrics | undefined;
-    for (;;) {
-      const next = await run.next();
-      if (next.done) {
-        end = next.value;
-        break;
-      }
-      last = next.value;
-      progress.step(last);
-    }
+    let next = await run.next();
+    for (; !next.done; next = await run.next()) progress.step((last = next.value));
+    const end: TrainEnd = next.value;
     progress.stop();
     if (end.stopped === "aborted") {
-      terminal.say(`stopped after step ${end.step} of ${end.steps}; go on with: moec train ${file} --resume ${out}`);
-      if (terminal.json) terminal.printJson({ out, ...end });
-      return exitCodes.fine;
+      if (terminal.json) terminal.printJson({ out, ...end, resume: again, last: last ?? null });
+      terminal.say(`stopped after step ${end.step} of ${end.steps}; go on with:\n  ${again}`);
+      return exitCodes.signal(stop.received!);
     }
+    // The spec first: an adapter's folder without it could not be opened.
+    await saveSpec(out, chosen, options);
     await adapter.save(out);
-    if (terminal.json) terminal.printJson({ out, ...end, last });
+    if (terminal.json) terminal.printJson({ out, ...end, last: last ?? null });
     else terminal.print(out);
     terminal.say(`${terminal.color.green("done")}: ${end.step} steps; the adapter is in ${out}`);
     return exitCodes.fine;
   } finally {
     progress.stop();
-    process.off("SIGINT", onInterrupt);
-    process.off("SIGTERM", onInterrupt);
+    stop.dispose();
     adapter.dispose();
   }
 }
 
-/** A bar for people who look on, a line now and then for logs. */
-class Progress {
+/**
+ * Refuses a place that a run cannot begin or go on in: MOE5108 a file, MOE5322 nothing to resume, and MOE9005 where a
+ * stopped run's checkpoint would be thrown away without a word.
+ */
+async function requirePlace(out: string, options: Options, again: string): Promise<void> {
+  await requireFolder(out);
+  const state = join(out, "checkpoint", "state.json");
+  if (options.resume !== undefined) {
+    if (!(await new NodeHost().stat(state))) fail("MOE5322", `${out} holds no checkpoint to resume from`, { help: "start the run without --resume: checkpoints are written as it goes" });
+    return;
+  }
+  if (options.restart || !(await new NodeHost().stat(state))) return;
+  const checkpoint = await new RunFolder(new NodeOutput(), out).read();
+  if (!checkpoint || checkpoint.state.step === 0 || checkpoint.state.step >= checkpoint.state.steps) return;
+  fail("MOE9005", `${out} holds a run that stopped after step ${checkpoint.state.step} of ${checkpoint.state.steps}`, {
+    notes: [`to go on with it: ${again}`],
+    help: "--restart begins anew and gives the stopped run up; --out names another folder",
+  });
+}
+
+/** The first Ctrl-C (or SIGTERM) ends after the step under way, a second one at once: the last checkpoint is whole. */
+class Interrupt {
+  readonly #abort = new AbortController();
+  readonly #handlers = (["SIGINT", "SIGTERM"] as const).map((name) => [name, (): void => this.#on(name)] as const);
   readonly #terminal: Terminal;
-  #bar: SingleBar | undefined;
-  #lastLine = 0;
-  #rate = 0;
+  received: "SIGINT" | "SIGTERM" | undefined;
 
   constructor(terminal: Terminal) {
     this.#terminal = terminal;
+    for (const [name, handler] of this.#handlers) process.on(name, handler);
   }
 
-  step(m: StepMetrics): void {
-    this.#rate = this.#rate === 0 ? m.seconds : 0.9 * this.#rate + 0.1 * m.seconds;
-    const left = duration(this.#rate * (m.steps - m.step));
-    const numbers = `loss ${m.loss.toFixed(4)}  balance ${m.balance.toFixed(4)}  ${Math.round(m.tokensPerSecond)} tokens/s  ${left} left`;
-    if (this.#terminal.interactive) {
-      if (!this.#bar) {
-        this.#bar = new SingleBar({ format: "{bar} {value}/{total}  {numbers}", barCompleteChar: "█", barIncompleteChar: "░", barsize: 24, hideCursor: true, clearOnComplete: false, stream: process.stderr });
-        this.#bar.start(m.steps, m.step, { numbers });
-      }
-      this.#bar.update(m.step, { numbers });
-    } else {
-      const now = Date.now();
-      if (now - this.#lastLine < 5000 && m.step !== m.steps && m.step !== 1) return;
-      this.#lastLine = now;
-      this.#terminal.say(`step ${m.step}/${m.steps}  ${numbers}`);
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  #on(name: "SIGINT" | "SIGTERM"): void {
+    if (this.received) {
+      // The cursor was hidden by the bar.
+      if (this.#terminal.interactive) process.stderr.write("\x1b[?25h\n");
+      process.exit(exitCodes.signal(name));
     }
+    this.received = name;
+    this.#terminal.say("\nstopping after this step (again to stop at once) …");
+    this.#abort.abort();
   }
 
-  stop(): void {
-    this.#bar?.stop();
-    this.#bar = undefined;
+  dispose(): void {
+    for (const [name, handler] of this.#handlers) process.off(name, handler);
   }
 }
 
-function duration(seconds: number): string {
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+/** The command that goes on with this run: what shapes it is repeated; seed and steps are the checkpoint's. */
+function resumeCommand(file: string, out: string, options: Options): string {
+  const words = ["moec", "train", file, "--resume", out];
+  if (options.adapter !== undefined) words.push("--adapter", options.adapter);
+  if (options.base !== undefined) words.push("--base", options.base);
+  if (options.data !== undefined) words.push("--data", options.data);
+  if (options.backend !== undefined && options.backend !== "auto") words.push("--backend", options.backend);
+  if (options.allowNan) words.push("--allow-nan");
+  for (const [name, value] of options.set ?? []) words.push("--set", `${name}=${value}`);
+  return words.map((w) => (/^[\w./:=@%+,-]+$/.test(w) ? w : `'${w.replaceAll("'", "'\\''")}'`)).join(" ");
 }

@@ -1,8 +1,9 @@
-import { chooseAdapter, loadProgram } from "../../compiler/index.ts";
+import { chooseAdapter } from "../../compiler/index.ts";
 import { didYouMean, fail } from "../../diagnostics/index.ts";
 import { NodeHost } from "../../runtime/files/index.ts";
 import { openCheckpoint } from "../../runtime/index.ts";
 import type { BackendName } from "../../runtime/backends/types.ts";
+import { readProgram } from "../input.ts";
 import { library } from "../library.ts";
 import { exitCodes, table, type Terminal } from "../terminal.ts";
 import { backendRunner } from "../verify/backend.ts";
@@ -20,14 +21,14 @@ interface Options {
 }
 
 /** `moec verify FILE --tensors CASE`: 0 where everything that the case holds agrees. */
-export async function verify(terminal: Terminal, texts: Map<string, string>, file: string, options: Options): Promise<number> {
+export async function verify(terminal: Terminal, file: string, options: Options): Promise<number> {
   const host = new NodeHost();
-  const program = await loadProgram(host, file, {
+  const program = await readProgram(host, file, {
     library: library(),
     ...(options.set ? { set: options.set } : {}),
     ...(options.base === undefined ? {} : { base: options.base }),
   });
-  for (const [path, text] of program.texts) texts.set(path, text);
+  for (const [path, text] of program.texts) terminal.texts.set(path, text);
   const tensors = await readCase(host, options.tensors);
   // A case of one layer brings its own weights: the spec's checkpoint need not be there, so its adapter may be unchecked.
   const { adapters, definitions } = program.checked;
@@ -42,7 +43,7 @@ export async function verify(terminal: Terminal, texts: Map<string, string>, fil
   const runner = options.backend === "interpreter" ? interpreter : await backendRunner(options.backend);
   const kinds = kindMap(options.kinds);
   const report = await runCase(program.checked.context, plan, tensors, {
-    runner: runner,
+    runner,
     // Single precision is what a backend has, whatever the case's dtype.
     ...(options.tolerance !== undefined ? { tolerance: options.tolerance } : options.backend === "interpreter" ? {} : { tolerance: 1e-4 }),
     ...(kinds ? { kinds } : {}),

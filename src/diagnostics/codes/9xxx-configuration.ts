@@ -2,7 +2,11 @@ import { codes } from "../row.ts";
 
 /** 9xxx: command line and configuration. */
 export const configCodes = codes({
-  MOE9001: { severity: "error", title: "wrong usage", explain: "The command line is not understood. `moec --help` and `moec COMMAND --help` list what there is." },
+  MOE9001: {
+    severity: "error",
+    title: "wrong usage",
+    explain: "The command line is not understood: a command, an option or a value that moec does not have, or one that is missing. `moec --help` and `moec COMMAND --help` list what there is. Exit code 2.",
+  },
   MOE9002: {
     severity: "error",
     title: "a value for --set does not fit",
@@ -12,5 +16,24 @@ export const configCodes = codes({
     severity: "error",
     title: "which adapter?",
     explain: "The command works on one adapter of the spec. Where a spec declares several, `--adapter NAME` says which.",
+  },
+  MOE9004: {
+    severity: "error",
+    title: "no such code",
+    explain: "`moec explain` takes the code of a diagnostic, as MOE1001. Without a code it lists all.",
+  },
+  MOE9005: {
+    severity: "error",
+    title: "the folder holds a stopped run",
+    explain:
+      "Training would begin anew in a folder where an earlier run stopped before its end, and would throw that run's checkpoint away. " +
+      "`--resume FOLDER` goes on with it, `--restart` gives it up, `--out` names another folder. A run that came to its end is replaced without asking.",
+  },
+  MOE9010: {
+    severity: "error",
+    title: "a bug of moec",
+    explain:
+      "Something happened inside moec that should not be possible, whatever the spec says. Please report it with the command line and the spec; " +
+      "with MOEC_DEBUG=1 in the environment the message shows where it happened. Exit code 70.",
   },
 });
