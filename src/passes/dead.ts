@@ -28,7 +28,7 @@ export function removeDead(module: Module): Module {
         else cloneOp(b, op, map);
       });
     }
-    functions.set(fn.name, b.finish(fn.results.filter((v, j) => root || live.result(fn.name, j)).map((v) => mapped(map, v))));
+    functions.set(fn.name, b.finish(fn.results.filter((_, j) => root || live.result(fn.name, j)).map((v) => mapped(map, v))));
   }
   return { ...module, functions };
 }

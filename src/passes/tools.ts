@@ -1,5 +1,5 @@
 import { GraphError } from "../ir/errors.ts";
-import type { Axis, GraphFunction, ListType, Module, Op, OpAttributes, OpName, TensorType, Value } from "../ir/graph.ts";
+import type { Axis, GraphFunction, ListType, Op, OpAttributes, OpName, TensorType, Value } from "../ir/graph.ts";
 import type { Builder } from "../ir/builder.ts";
 import { evaluateSize, symbolsOf, type Sizes } from "../ir/size.ts";
 import { axisNames, isList, isTensor } from "../ir/types.ts";

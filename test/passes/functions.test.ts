@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Arg, type Module, type TensorType, type Type, axis, interpret, listOf, numberType, tensor } from "../../src/ir/index.ts";
+import { type Arg, type Module, type TensorType, axis, interpret, listOf, numberType, tensor } from "../../src/ir/index.ts";
 import { differentiate } from "../../src/passes/differentiate.ts";
 import { difference, finiteDifferences, moduleOf, numbers, randomArg, sound, weighed } from "./support.ts";
 

@@ -96,15 +96,15 @@ export function randomModule(seed: number, size: number): Module {
     const value = own ? b.transpose(b.tanh(own), type.axes.map((a) => a.name)) : b.expand(scalarOf, type.axes);
     return b.add(value, b.mul(scalarOf, 0.1));
   };
-  const inner = m.define("inner", (b) => {
+  m.define("inner", (b) => {
     const values = [b.param(shared, "p"), b.param(list, "q")];
     fill(b, values, next, size);
     return [b.tanh(values.at(-1)!), values.at(-2)!];
   });
   m.define("turn", (b) => {
-    const values = [b.param(carried, "x"), b.param(shared, "s"), b.param(shared, "unread"), b.param(list, "w")];
-    const [unread] = values.splice(2, 1);
-    void unread;
+    const values = [b.param(carried, "x"), b.param(shared, "s")];
+    b.param(shared, "unread");
+    values.push(b.param(list, "w"));
     values.push(...b.call("inner", [values[1]!, values[2]!]));
     fill(b, values, next, size);
     return [matched(b, values, carried), b.tanh(values.at(-1)!), b.tanh(values.at(-2)!), b.sigmoid(values[1]!)];
@@ -118,7 +118,6 @@ export function randomModule(seed: number, size: number): Module {
     const last = values.slice(-3).map((v) => weighed(b, b.tanh(v))).reduce((p, q) => b.add(p, q));
     return [last, b.tanh(values.at(-1)!), seen!];
   });
-  void inner;
   return m.finish();
 }
 
