@@ -8,6 +8,8 @@ import { randomNormal, randomUniform } from "./backends/random.ts";
 import type { CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
+export { broadcastOf, cosOf, sinOf, transposeOf, whereOf } from "./portable.ts";
+
 // What generated TypeScript names, so that this module alone is enough for it.
 export type { Manifest } from "../formats/manifest.ts";
 export type { Entries, Tf } from "./program.ts";

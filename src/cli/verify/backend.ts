@@ -10,9 +10,9 @@ import type { Runner } from "./run.ts";
 
 /**
  * Runs a function as generated code on a backend, after all passes: what training runs, not the graph as it was
- * lowered.
+ * lowered. `load` makes a module of a text.
  */
-export async function backendRunner(name: BackendName | "auto"): Promise<Runner> {
+export async function backendRunner(name: BackendName | "auto", load: (text: string) => Promise<Readonly<Record<string, unknown>>> = importText): Promise<Runner> {
   const backend = await startBackend(name);
   const { tf } = backend;
   return async (module, fn, args) => {
@@ -24,7 +24,7 @@ export async function backendRunner(name: BackendName | "auto"): Promise<Runner>
     const optimized = optimize(alone, { transposeFlags: false }).module;
     const bound = optimized.entries.get("case")!;
     const text = await printTfjs([{ module: optimized, manifest: caseManifest() }], { types: false, format: false, expose: "functions", runtimeImport });
-    const made = (await importText(text))[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;
+    const made = (await load(text))[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;
     const functions = made(tf);
     // A frozen weight may have been given another layout; its values are those of the original's param.
     const given = bound.params.map((binding, i) => {

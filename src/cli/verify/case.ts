@@ -1,4 +1,4 @@
-import { type AxisRef, elaborator, Planner, Scope, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlan } from "../../check/index.ts";
+import { type AxisRef, elaborator, Planner, Scope, type Bank, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlan } from "../../check/index.ts";
 import { dryEmitter } from "../../check/emitter.ts";
 import { DiagnosticError, fail, type Diagnostic } from "../../diagnostics/index.ts";
 import type { NumericDtype } from "../../formats/dtype.ts";
@@ -53,7 +53,7 @@ export function planCase(program: Program, declaration: AdapterDeclaration, adap
   if (single) return planSite(program, declaration, single);
   const linears = [...tensors.keys()].flatMap((n) => /^base\.([\w-]+)\.weight$/.exec(n)?.slice(1) ?? []);
   if (linears.length) return planBlock(program, declaration, linears, tensors);
-  return fail("MOE5330", "the case holds neither base.weight, base.NAME.weight nor input_ids: it is not known what it is a case of", {
+  return fail("MOE5340", "the case holds neither base.weight, base.NAME.weight nor input_ids: it is not known what it is a case of", {
     help: "names are those of published cases: x, C, mask, base.weight, expert.0.A, router.weight, output, grad.x …",
   });
 }
@@ -61,7 +61,7 @@ export function planCase(program: Program, declaration: AdapterDeclaration, adap
 /** The first clause that puts something on a linear. */
 function adaptingClause(declaration: AdapterDeclaration): AtClause {
   const at = declaration.sites.find((s) => s.clauses.some((c) => c.kind !== "unfreeze"));
-  return at ?? fail("MOE5331", `the adapter "${declaration.name.text}" adapts no linear layer`, { at: declaration.name.span });
+  return at ?? fail("MOE5341", `the adapter "${declaration.name.text}" adapts no linear layer`, { at: declaration.name.span });
 }
 
 function makePlan(program: Program, at: AtClause, from: AxisRef, to: AxisRef): SitePlan {
@@ -96,7 +96,7 @@ function planSite(program: Program, declaration: AdapterDeclaration, weight: Cas
 
 function sides(name: string, weight: CaseTensor): readonly [number, number] {
   const [out, from] = weight.shape;
-  if (weight.shape.length !== 2 || out === undefined || from === undefined) return fail("MOE5330", `${name} is [${weight.shape.join(", ")}]; a linear's weight is [out, in]`);
+  if (weight.shape.length !== 2 || out === undefined || from === undefined) return fail("MOE5340", `${name} is [${weight.shape.join(", ")}]; a linear's weight is [out, in]`);
   return [out, from];
 }
 
@@ -108,7 +108,7 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
   const model = base && context.definitions.models.get(base.model.text);
   if (!model) throw new DiagnosticError(program.diagnostics.filter((d) => d.severity === "error"));
   const item = findBlock(model.items, linears);
-  if (!item) return fail("MOE5331", `the model "${model.name.text}" has no block with the linears ${linears.join(", ")}`, { at: at.path.span });
+  if (!item) return fail("MOE5341", `the model "${model.name.text}" has no block with the linears ${linears.join(", ")}`, { at: at.path.span });
   const scope = new Scope();
   scope.define(model.config.text, { kind: "const", value: Object.fromEntries(model.fields.map((f) => [f.name.text, f.type.kind === "bool" ? false : f.type.kind === "record" ? {} : 1])) });
   for (const symbol of ["sample", "position"]) scope.define(symbol, { kind: "axis", axis: context.axes.get(symbol, symbol) });
@@ -133,7 +133,7 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
   const named = parameter?.kind === "tensor" ? (parameter.axes?.axes ?? []).map((n) => scope.lookup(n.text)) : [];
   const input = named.flatMap((e) => (e?.kind === "axis" && typeof e.axis.size === "number" ? [e.axis] : []))[0];
   const x = tensors.get("x");
-  if (!input || input.size !== x?.shape.at(-1)) return fail("MOE5330", `the block's input x does not fit: it is [${x?.shape.join(", ")}]`);
+  if (!input || input.size !== x?.shape.at(-1)) return fail("MOE5340", `the block's input x does not fit: it is [${x?.shape.join(", ")}]`);
   return {
     shape: { kind: "block", item, scope, model: instance, adapter, in: input },
     kinds,
@@ -160,26 +160,32 @@ function namesFor(sites: readonly (readonly [string, string, SitePlan])[]): (our
   const known = new Map<string, string[]>();
   for (const [ours, theirs, plan] of sites) {
     const prefix = theirs === "" ? "" : `${theirs}.`;
-    known.set(`${ours}.router.W`, [`${prefix}router.weight`]);
+    for (const w of plan.router ? weightNames(plan.router) : []) {
+      known.set(`${ours}.router.${w}`, w === "W" ? [`${prefix}router.weight`] : [`${prefix}router.${w}`, `${prefix}${w.replace("_", ".")}`]);
+    }
     let number = 0;
-    const bank = (owner: string, weights: Iterable<string>, always: boolean): void => {
-      for (const w of weights) {
+    const bank = (owner: string, applied: Bank): void => {
+      for (const w of weightNames(applied)) {
         const names = [`${prefix}expert.${number}.${w}`];
-        if (always && (w === "A" || w === "B")) names.push(`weight.model.${theirs}.lora_${w}.weight`);
+        // What stands alone at its site need not be numbered: "magnitude", "ia3.l", PEFT's "lora_A".
+        if (applied.always) names.push(`${prefix}${w}`, `${prefix}${applied.definition.name.text}.${w}`, `weight.model.${theirs}.lora_${w}.weight`);
         known.set(`${ours}.${owner}.${w}`, names);
       }
       number++;
     };
     for (const b of plan.banks) {
-      const weights = b.definition.items.flatMap((i) => (i.kind === "weight" ? [i.name.text] : []));
-      if (b.always) bank(b.name, weights, true);
+      if (b.always) bank(b.name, b);
       else {
         for (let i = 0; i < b.count; i++) {
           const group = plan.groups.find((g) => b.start + i >= g.start && b.start + i < g.start + g.count)!;
-          bank(`${group.name}.${b.start + i - group.start}`, weights, false);
+          bank(`${group.name}.${b.start + i - group.start}`, b);
         }
       }
     }
   }
   return (ours) => known.get(ours) ?? [ours];
+}
+
+function weightNames({ definition }: Pick<Bank, "definition">): string[] {
+  return definition.items.flatMap((i) => (i.kind === "weight" ? [i.name.text] : []));
 }

@@ -12,6 +12,8 @@ export interface Comparison {
   readonly name: string;
   /** Greatest difference over the greatest expected magnitude (or a floor, for tensors that are zero but for noise). */
   readonly error: number;
+  /** Greatest difference. */
+  readonly difference: number;
   readonly ok: boolean;
 }
 
@@ -52,10 +54,12 @@ export async function runCase(
     const candidates = plan.caseNames(slice.name);
     const name = candidates.find((n) => tensors.has(n));
     const found = name !== undefined ? take(name) : slice.weight.sources.some((s) => s.tensor !== undefined) ? await options.base?.(slice.name) : undefined;
-    if (!found) return fail("MOE5330", `the case has no tensor "${candidates[0]}", which is the spec's ${slice.name}`, { help: `it has: ${[...tensors.keys()].filter((n) => !n.startsWith("grad")).slice(0, 20).join(", ")}` });
+    if (!found) return fail("MOE5340", `the case has no tensor "${candidates[0]}", which is the spec's ${slice.name}`, { help: `it has: ${[...tensors.keys()].filter((n) => !n.startsWith("grad")).slice(0, 20).join(", ")}` });
     caseName.set(slice, name ?? slice.name);
-    if (found.shape.length !== slice.shape.length || found.shape.some((n, i) => n !== slice.shape[i])) {
-      fail("MOE5330", `"${name ?? slice.name}" is [${found.shape.join(", ")}], the spec makes it [${slice.shape.join(", ")}]`);
+    // Axes of size 1 are a matter of style: a bias may be [1], a scale [out, 1].
+    const sizes = (shape: readonly number[]): string => shape.filter((n) => n !== 1).join();
+    if (sizes(found.shape) !== sizes(slice.shape)) {
+      fail("MOE5340", `"${name ?? slice.name}" is [${found.shape.join(", ")}], the spec makes it [${slice.shape.join(", ")}]`);
     }
     return found.data;
   };
@@ -102,7 +106,7 @@ export async function runCase(
       }
     }
     const error = difference / magnitude;
-    comparisons.push({ name, error, ok: error <= tolerance });
+    comparisons.push({ name, error, difference, ok: error <= tolerance });
   };
   for (const [i, name] of outputs.entries()) {
     const value = (total[i] as Tensor).data;
@@ -158,8 +162,8 @@ function caseInput(
 ): Float64Array {
   const length = sizes.reduce((a, b) => a * b, 1);
   const exact = (t: CaseTensor | undefined, what: string): Float64Array => {
-    if (!t) return fail("MOE5330", `the case has no tensor "${what}"`);
-    if (t.data.length !== length) fail("MOE5330", `"${what}" is [${t.shape.join(", ")}], expected [${sizes.join(", ")}]`);
+    if (!t) return fail("MOE5340", `the case has no tensor "${what}"`);
+    if (t.data.length !== length) fail("MOE5340", `"${what}" is [${t.shape.join(", ")}], expected [${sizes.join(", ")}]`);
     return t.data;
   };
   switch (name) {

@@ -1,7 +1,7 @@
 import type { Axis, Value } from "../../ir/graph.ts";
 import { multiplySizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
-import { axesOf, axisIndex, type FunctionScope, maxRank } from "./scope.ts";
+import { axesOf, axisIndex, type FunctionScope, maxRank, tensorType } from "./scope.ts";
 
 /** An expression, and whether it makes tensors beside its result (then it is to stand in `tf.tidy`). */
 export interface Expression {
@@ -22,7 +22,14 @@ export function composite(code: string): Expression {
 export function inOrder(scope: FunctionScope, value: Value, order: readonly string[]): Expression {
   const axes = axesOf(value);
   if (axes.every((a, i) => a.name === order[i])) return plain(scope.name(value));
-  return composite(`tf.transpose(${scope.name(value)}, [${order.map((n) => axisIndex(value, n)).join(", ")}])`);
+  return composite(transposed(scope, value, order));
+}
+
+/** `tf.transpose`, or the runtime's where the value is no float32: not every backend's kernel takes those. */
+export function transposed(scope: FunctionScope, value: Value, order: readonly string[]): string {
+  const places = order.map((n) => axisIndex(value, n)).join(", ");
+  if (tensorType(value).dtype === "f32") return `tf.transpose(${scope.name(value)}, [${places}])`;
+  return `${scope.module.helper("transposeOf")}(tf, ${scope.name(value)}, [${places}])`;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { Axis, DType, Op, OpName, Value } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/types.ts";
 import { CodegenError } from "../errors.ts";
-import { align, composite, type Expression, inOrder, plain } from "./align.ts";
+import { align, composite, type Expression, inOrder, plain, transposed } from "./align.ts";
 import { axesOf, axisIndex, dtypeNames, type FunctionScope, maxRank, number, rankText, tensorType } from "./scope.ts";
 
 /** Ops that are statements of their own; the others are one expression for one result. */
@@ -30,13 +30,26 @@ const result = (op: Op): Value => {
 };
 
 /** A kernel of as many operands as the op has, broadcast by name. */
-function elementwise<K extends OpName>(kernel: string): Row<K> {
+function elementwise<K extends OpName>(kernel: string, before = ""): Row<K> {
   return (op, scope) => {
     const { operands, restore } = align(scope, op.operands, axesOf(result(op)));
-    const code = `${kernel}(${operands.map((o) => o.code).join(", ")})`;
+    const code = `${kernel}(${before}${operands.map((o) => o.code).join(", ")})`;
     if (restore !== undefined) return composite(`tf.reshape(${code}, ${restore})`);
     return { code, temporaries: operands.some((o) => o.temporaries) };
   };
+}
+
+/** Kernels of more axes than this are not on every backend: a helper of the runtime stands in for them. */
+const portableRank = 4;
+
+/** A helper of one operand, where kernels of some backends are not close enough. */
+function portable(scope: FunctionScope, helper: "sinOf" | "cosOf", op: Op): Expression {
+  return plain(cast(scope, `${scope.module.helper(helper)}(tf, ${scope.name(at(op, 0))})`, result(op)));
+}
+
+/** `tf.broadcastTo` of an operand that has been aligned. */
+function broadcast(scope: FunctionScope, x: string, dims: readonly string[]): string {
+  return dims.length <= portableRank ? `tf.broadcastTo(${x}, [${dims.join(", ")}])` : `${scope.module.helper("broadcastOf")}(tf, ${x}, [${dims.join(", ")}])`;
 }
 
 function reduction<K extends "sum" | "mean" | "reduce_max">(kernel: string): Row<K> {
@@ -107,8 +120,8 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   tanh: elementwise("tf.tanh"),
   relu: elementwise("tf.relu"),
   softplus: elementwise("tf.softplus"),
-  sin: elementwise("tf.sin"),
-  cos: elementwise("tf.cos"),
+  sin: (op, scope) => portable(scope, "sinOf", op),
+  cos: (op, scope) => portable(scope, "cosOf", op),
   floor: elementwise("tf.floor"),
   erf: elementwise("tf.erf"),
   add: elementwise("tf.add"),
@@ -130,7 +143,8 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   // `tf.where` repeats what lacks an axis and frees that itself; the Select kernel takes equal shapes only.
   // Its types want both branches of the result's rank, which broadcasting does not.
   select: (op, scope) => {
-    const e = elementwise<"select">(`tf.where${scope.typed("<tfjs.Tensor>")}`)(op, scope);
+    const high = Math.min(axesOf(result(op)).length, maxRank) > portableRank;
+    const e = elementwise<"select">(high ? scope.module.helper("whereOf") : `tf.where${scope.typed("<tfjs.Tensor>")}`, high ? "tf, " : "")(op, scope);
     return "hoisted" in e ? e : { ...e, code: cast(scope, e.code, result(op)) };
   },
   cast: (op, scope) => {
@@ -164,14 +178,18 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
 
   // — axes —
   rename: (op, scope) => handle(scope, at(op, 0)),
-  transpose: (op, scope) => plain(`tf.transpose(${scope.name(at(op, 0))}, [${op.attributes.order.map((n) => axisIndex(at(op, 0), n)).join(", ")}])`),
+  transpose: (op, scope) => {
+    const code = transposed(scope, at(op, 0), op.attributes.order);
+    return plain(tensorType(at(op, 0)).dtype === "f32" ? code : cast(scope, code, result(op)));
+  },
   reshape: (op, scope) => handle(scope, at(op, 0), op.attributes.axes),
   expand: (op, scope) => {
     const x = at(op, 0);
     const { axes } = op.attributes;
     const { operands, restore } = align(scope, [x], axes);
     if (restore === undefined) {
-      return { code: `tf.broadcastTo(${operands[0]!.code}, ${scope.shape(axes)})`, temporaries: operands[0]!.temporaries };
+      const code = broadcast(scope, operands[0]!.code, axes.map((a) => scope.size(a.size)));
+      return { code: axes.length > portableRank ? cast(scope, code, result(op)) : code, temporaries: operands[0]!.temporaries };
     }
     const names = new Set(axesOf(x).map((a) => a.name));
     const dims: string[] = [];
@@ -182,7 +200,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
       else dims.push(scope.size(a.size));
       before = present;
     }
-    return composite(`tf.reshape(tf.broadcastTo(${operands[0]!.code}, [${dims.join(", ")}]), ${restore})`);
+    return composite(`tf.reshape(${broadcast(scope, operands[0]!.code, dims)}, ${restore})`);
   },
   slice: (op, scope) => {
     const x = at(op, 0);

@@ -5,8 +5,12 @@ import { CodegenError } from "../errors.ts";
 import { Names } from "../names.ts";
 
 /** Names of `moec/runtime` that generated code may import. */
-export type Helper =
-  | "program" | "weightOf" | "weightsOf" | "sizeOf" | "missing" | "addInto" | "random" | "logSoftmax" | "oneHot" | "isTop" | "scatterAdd" | "noUsage" | "noBalance";
+const helperNames = [
+  "program", "weightOf", "weightsOf", "sizeOf", "missing", "addInto", "random", "logSoftmax", "oneHot", "isTop", "scatterAdd", "noUsage", "noBalance",
+  "sinOf", "cosOf", "transposeOf", "broadcastOf", "whereOf",
+] as const;
+
+export type Helper = (typeof helperNames)[number];
 
 export const dtypeNames: { readonly [D in DType]: string } = { f32: "float32", i32: "int32", bool: "bool" };
 
@@ -29,7 +33,7 @@ export class ModuleScope {
     this.types = types;
     this.names.reserve("tf", "tfjs", "Tf", "Entries", "weights", "gradients", "moment1", "moment2", "input", "host", "manifest", "create", "each", "tensor", ...taken);
     // Reserved whether or not this module needs them: a module's names do not depend on its ops.
-    this.names.reserve("program", "weightOf", "weightsOf", "sizeOf", "missing", "addInto", "random", "logSoftmax", "oneHot", "isTop", "scatterAdd", "noUsage", "noBalance");
+    this.names.reserve(...helperNames);
   }
 
   helper(name: Helper): string {

@@ -121,4 +121,16 @@ export const runCodes = codes({
     title: "prompt is empty",
     explain: "A model continues a text, so it needs at least one token to begin from. Most tokenizers put a beginning-of-sequence token in front of every text; this one does not.",
   },
+  MOE5340: {
+    severity: "error",
+    title: "case does not fit the spec",
+    explain:
+      "`moec verify` found no tensor in the case for something that the spec has, or one of another shape. A case names its tensors as published cases do: `x`, `C`, `mask`, " +
+      "`base.weight` [out, in], `expert.0.A` [rank, in], `router.weight` [expert, in], `output`, `grad.x`; with `input_ids` it is about the whole model. The message says which name was looked for.",
+  },
+  MOE5341: {
+    severity: "error",
+    title: "spec has no place for the case",
+    explain: "A case of one layer is computed at the first `at` clause that adapts a linear, a case of a block in the block of the model that has its linears. The spec has none.",
+  },
 });

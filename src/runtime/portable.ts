@@ -1,0 +1,85 @@
+/**
+ * Operations that WebGPU's kernels (@tensorflow/tfjs-backend-webgpu 4.22) do wrongly, not at all, or not closely enough.
+ * On every other backend each is its kernel. They borrow their arguments; what they make on the way is freed.
+ */
+import type { Tensor } from "@tensorflow/tfjs-core";
+import type { Tf } from "./program.ts";
+
+const onWebGPU = (tf: Tf): boolean => tf.getBackend() === "webgpu";
+
+/** sin(x), radians: an absolute error of at most 1e-6 for |x| up to 8000 or so, where WGSL itself asks for no more than 5e-4. */
+export function sinOf(tf: Tf, x: Tensor): Tensor {
+  return onWebGPU(tf) ? turned(tf, x, 0) : tf.sin(x);
+}
+
+/** cos(x), as close as `sinOf`. */
+export function cosOf(tf: Tf, x: Tensor): Tensor {
+  return onWebGPU(tf) ? turned(tf, x, 1) : tf.cos(x);
+}
+
+/** π/2 in three parts (Cody and Waite 1980): multiples of the first are exact in float32, the others carry what it lacks. */
+const quarterTurn = [1.5703125, 4.837512969970703e-4, 7.549789954891882e-8] as const;
+
+/** sin(x + quarters · π/2): x less a multiple of π/2, then the polynomials of Cephes' sinf and cosf on [-π/4, π/4]. */
+function turned(tf: Tf, x: Tensor, quarters: number): Tensor {
+  return tf.tidy(() => {
+    const k = tf.floor(tf.add(tf.mul(x, 2 / Math.PI), 0.5));
+    const r = quarterTurn.reduce<Tensor>((rest, part) => tf.sub(rest, tf.mul(k, part)), x);
+    const z = tf.mul(r, r);
+    const polynomial = (...c: readonly number[]): Tensor => c.slice(1).reduce<Tensor>((p, a) => tf.add(tf.mul(p, z), a), tf.fill(x.shape, c[0]!));
+    const sine = tf.add(r, tf.mul(tf.mul(r, z), polynomial(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)));
+    const cosine = polynomial(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5, 1);
+    const turns = tf.add(k, quarters);
+    const half = tf.floor(tf.mul(turns, 0.5));
+    const odd = tf.sub(turns, tf.mul(half, 2));
+    const negative = tf.sub(half, tf.mul(tf.floor(tf.mul(half, 0.5)), 2));
+    const value = tf.add(tf.mul(sine, tf.sub(1, odd)), tf.mul(cosine, odd));
+    return tf.mul(value, tf.sub(1, tf.mul(negative, 2)));
+  });
+}
+
+/** Axes in another order. WebGPU's kernel takes float32 only; whole numbers below 2^24 are exact there. */
+export function transposeOf(tf: Tf, x: Tensor, order: number[]): Tensor {
+  if (x.dtype === "float32" || !onWebGPU(tf)) return tf.transpose(x, order);
+  return tf.tidy(() => {
+    const moved = tf.transpose(tf.cast(x, "float32"), order);
+    return x.dtype === "bool" ? tf.notEqual(moved, 0) : tf.cast(moved, x.dtype);
+  });
+}
+
+/**
+ * x with its axes of size 1 repeated to `shape`; axes that x lacks come first. WebGPU's Tile goes by way of the host from
+ * rank 5 on, so there each run of repeated axes is repeated by itself, at rank 3.
+ */
+export function broadcastOf(tf: Tf, x: Tensor, shape: number[]): Tensor {
+  if (shape.length <= 4 || !onWebGPU(tf)) return tf.broadcastTo(x, shape);
+  return tf.tidy(() => {
+    const own = [...Array<number>(shape.length - x.rank).fill(1), ...x.shape];
+    const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
+    let result: Tensor = x;
+    // From the last axis on, so that what is repeated is contiguous and small at first.
+    for (let end = shape.length; end > 0; ) {
+      const repeated = own[end - 1] !== shape[end - 1];
+      let begin = end - 1;
+      while (begin > 0 && (own[begin - 1] !== shape[begin - 1]) === repeated) begin--;
+      if (repeated) {
+        const [before, after] = [product(own.slice(0, begin)), product(shape.slice(end))];
+        result = tf.tile(tf.reshape(result, [before, 1, after]), [1, product(shape.slice(begin, end)), 1]);
+      }
+      end = begin;
+    }
+    return tf.reshape(result, shape);
+  });
+}
+
+/** a where the condition (bool) holds, else b; broadcast to one shape. */
+export function whereOf(tf: Tf, condition: Tensor, a: Tensor, b: Tensor): Tensor {
+  const rank = Math.max(condition.rank, a.rank, b.rank);
+  if (rank <= 4 || !onWebGPU(tf)) return tf.where(condition, a, b);
+  return tf.tidy(() => {
+    const size = (x: Tensor, i: number): number => x.shape[i - (rank - x.rank)] ?? 1;
+    const shape = Array.from({ length: rank }, (_, i) => Math.max(size(condition, i), size(a, i), size(b, i)));
+    const flat = <T extends Tensor>(x: T): Tensor => tf.reshape(broadcastOf(tf, x, shape), [-1]);
+    return tf.reshape(tf.where(flat(condition), flat(a), flat(b)), shape);
+  });
+}
