@@ -1,5 +1,5 @@
 import { fail } from "../diagnostics/index.ts";
-import type { Expression, Signature, WeightItem } from "../parser/ast.ts";
+import type { Call, Expression, Signature, WeightItem } from "../parser/ast.ts";
 import type { Initial } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { placeScope, type Applied, type Bank, type PlannedBalance, type SitePlace, type SitePlan } from "./plan.ts";
@@ -19,6 +19,8 @@ export interface SiteInput {
   /** i32 [sample]: index among `kinds`, or -1; absent where kinds are not known (generation). */
   readonly kind?: Tensor;
   readonly kinds: readonly string[];
+  /** The frozen weight's tensor in the checkpoint, and its axes there: what first values may be computed from. */
+  readonly frozen: { readonly tensor: (layer: number | undefined) => string; readonly order: readonly AxisRef[] };
   /** Whether balance terms and the use of groups are wanted. */
   readonly statistics: boolean;
   /** Names of adapter tensors for a layer: prefix is the linear's path there. */
@@ -160,7 +162,7 @@ function article(kind: string): string {
 
 function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: SiteInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
   const scope = definitionScope(applied, place, input, expertAxis);
-  items(elaborator, applied, scope, place, undefined, (layer) => [`${input.filePrefix(layer)}.router`]);
+  items(elaborator, applied, scope, place, undefined, (layer) => [`${input.filePrefix(layer)}.router`], () => [], input);
   const signature = signatureOf(applied);
   const body = new Scope(scope);
   bindOffers(elaborator, applied, signature, body, new Map([["x", input.x], ["mask", input.mask]]), "a router");
@@ -183,7 +185,8 @@ function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: Axis
       return `${prefix}.${group.name}.${bank.start + i - group.start}`;
     });
   };
-  items(elaborator, bank, scope, place, axis, names);
+  const shared = (layer: number | undefined): string[] => [`${input.filePrefix(layer)}.${bank.name}.shared`];
+  items(elaborator, bank, scope, place, axis, names, shared, input);
   const signature = signatureOf(bank);
   const body = new Scope(scope);
   const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
@@ -202,6 +205,8 @@ function items(
   place: SitePlace,
   expertAxis: AxisRef | undefined,
   owners: (layer: number | undefined) => string[],
+  sharedOwner: (layer: number | undefined) => string[],
+  input: SiteInput,
 ): void {
   const { ops } = elaborator;
   for (const item of applied.definition.items) {
@@ -210,7 +215,10 @@ function items(
     const declared = elaborator.declared(item.axes, scope);
     // The side that contracts with the input comes first, then the expert, so that A of all experts is one matrix
     // [in, expert·rank]; where the weight does not meet the input, the expert leads: B is [expert·rank, out].
-    const axes = !expertAxis ? declared : declared[0] === place.in ? [declared[0], expertAxis, ...declared.slice(1)] : [expertAxis, ...declared];
+    const mapped = applied.shared.has(item.name.text) ? undefined : expertAxis;
+    const names = mapped || !expertAxis ? owners : sharedOwner;
+    const first = initial(elaborator, item, declared, scope, place);
+    const axes = !mapped ? declared : declared[0] === place.in ? [declared[0], mapped, ...declared.slice(1)] : [mapped, ...declared];
     const tensor: Tensor = {
       kind: "tensor",
       axes,
@@ -220,11 +228,12 @@ function items(
           path: [...ops.path, item.name.text],
           axes,
           trainable: true,
-          initial: initial(elaborator, item, declared, scope),
+          initial: first,
           decay: declared.length > 1,
           // Matrices lie in files as PyTorch's linear layers keep them: the output side first.
-          order: [...(expertAxis ? [expertAxis] : []), ...(declared.length === 2 ? [declared[1]!, declared[0]!] : declared)],
-          adapter: { names: (layer) => owners(layer).map((o) => `${o}.${item.name.text}`), ...(expertAxis ? { along: expertAxis } : {}) },
+          order: [...(mapped ? [mapped] : []), ...(declared.length === 2 ? [declared[1]!, declared[0]!] : declared)],
+          adapter: { names: (layer) => names(layer).map((o) => `${o}.${item.name.text}`), ...(mapped ? { along: mapped } : {}) },
+          ...(first.kind === "base_norm" ? { base: input.frozen } : {}),
         },
         ops.at(item.span, () => ops.origin()),
       ),
@@ -243,10 +252,25 @@ const initializers: Readonly<Record<string, { readonly parameters: readonly stri
   kaiming_uniform: { parameters: ["a"], make: ([a], fanIn) => ({ kind: "kaiming_uniform", a: a ?? 0, fanIn }) },
 };
 
-export const initializerNames = Object.keys(initializers);
+export const initializerNames = [...Object.keys(initializers), "norm"];
 
-function initial(elaborator: Elaborator, item: WeightItem, axes: readonly AxisRef[], scope: Scope): Initial {
+/** `norm(W, over: in)`: computed from the site's frozen weight when an adapter starts afresh. */
+function baseNorm(elaborator: Elaborator, e: Call, item: WeightItem, axes: readonly AxisRef[], scope: Scope, place: SitePlace): Initial {
+  const parameters = ["W", "over"].map((text) => ({ name: { text, span: e.callee.span } }));
+  const bound = elaborator.bind("norm", parameters, e.args, e.span);
+  const [of, over] = parameters.map((p) => bound.get(p)?.value);
+  if (of?.kind !== "name" || of.text !== "W" || !over) return fail("MOE2016", "an initial norm is of the site's frozen weight: norm(W, over: in)", { at: e.span });
+  const axis = elaborator.axis(over, scope);
+  const rest = [place.in, place.out].filter((a) => a !== axis);
+  if (rest.length !== 1 || axes.length !== 1 || axes[0] !== rest[0]) {
+    fail("MOE3002", `norm(W, over: ${scope.nameOf(axis)}) is [${rest.map((a) => scope.nameOf(a)).join(", ")}], "${item.name.text}" is [${axes.map((a) => scope.nameOf(a)).join(", ")}]`, { at: e.span });
+  }
+  return { kind: "base_norm", over: axis.name };
+}
+
+function initial(elaborator: Elaborator, item: WeightItem, axes: readonly AxisRef[], scope: Scope, place: SitePlace): Initial {
   const e: Expression | undefined = item.initial;
+  if (e?.kind === "call" && e.callee.text === "norm") return baseNorm(elaborator, e, item, axes, scope, place);
   if (!e) return fail("MOE2016", `the weight "${item.name.text}" needs an initial value`, { at: item.span, help: `for example = zeros(); there are: ${initializerNames.join(", ")}` });
   if (e.kind === "missing") throw new SyntaxUnit();
   if (e.kind !== "call" || !Object.hasOwn(initializers, e.callee.text)) {
@@ -287,7 +311,7 @@ function balanceTerm(
   const position = ops.axes.get("position", "position");
   scope.define("sample", { kind: "axis", axis: sample });
   scope.define("position", { kind: "axis", axis: position });
-  items(elaborator, planned, scope, place, undefined, () => []);
+  items(elaborator, planned, scope, place, undefined, () => [], () => [], input);
   const mask = planned.unmasked ? ops.expand(ops.scalar(1), [sample, position]) : input.mask;
   const offers = new Map<string, Tensor>([["gates", gates], ["mask", mask], ...intermediates]);
   const signature = signatureOf(planned);

@@ -203,6 +203,7 @@ export class Assembly {
         mask: this.#input.mask,
         kind: this.#input.kind,
         kinds: this.#adapter.kinds,
+        frozen: { tensor: (layer) => this.#nodes.get(this.#pathOf("", layer, path))!.tensors[0]!.name, order: node.tensors[0]!.axes },
         statistics: this.#statistics,
         filePrefix: (layer) => this.#pathOf("", layer, path),
         sites: this.#adapter.siteCount(plan),

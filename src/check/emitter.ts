@@ -15,7 +15,9 @@ export type Initial =
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "normal"; readonly std: number }
   | { readonly kind: "uniform"; readonly bound: number }
-  | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number };
+  | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number }
+  /** The norm of the site's frozen weight over an axis. */
+  | { readonly kind: "base_norm"; readonly over: string };
 
 /** A weight that an elaborated definition needs, once for the current layer. */
 export interface WeightRequest {
@@ -30,6 +32,8 @@ export interface WeightRequest {
   readonly order: readonly AxisRef[];
   /** The checkpoint's tensor, for one layer (undefined outside layers). */
   readonly tensor?: (layer: number | undefined) => string;
+  /** The frozen tensor that first values are computed from, where they are. */
+  readonly base?: { readonly tensor: (layer: number | undefined) => string; readonly order: readonly AxisRef[] };
   /** The adapter file's tensors, for one layer: one a slice along `along`. */
   readonly adapter?: { readonly names: (layer: number | undefined) => readonly string[]; readonly along?: AxisRef };
 }

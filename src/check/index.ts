@@ -1,18 +1,19 @@
 import { diagnostic, DiagnosticError, didYouMean, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
 import type { AdapterDeclaration, AtClause, BaseDeclaration, ConstDeclaration, Declaration, ModelDefinition, ParamDeclaration, SourceFile } from "../parser/ast.ts";
-import { applySite } from "./adapt.ts";
 import { Assembly, type AdapterPlan, type ForwardInput } from "./assemble.ts";
+import { elaborator, type ElaborationContext } from "./context.ts";
 import { collect, type Definitions } from "./definitions.ts";
-import { Elaborator, help, SyntaxUnit } from "./elaborate.ts";
-import { dryEmitter, type Emitter } from "./emitter.ts";
+import { type Elaborator, help, SyntaxUnit } from "./elaborate.ts";
+import { dryEmitter } from "./emitter.ts";
 import { compareTensors, configSchema, instantiate, type ModelInstance, type ModelNode, type TensorHeader } from "./model.ts";
 import { resolvePath } from "./paths.ts";
 import { Planner, type SitePlan } from "./plan.ts";
 import { ReachEmitter, type WeightUse } from "./reach.ts";
 import { Scope } from "./scope.ts";
 import { listed, suggest } from "./suggest.ts";
-import { LineIndex, TensorOps } from "./tensors.ts";
+import { LineIndex, type TensorOps } from "./tensors.ts";
+import { checkAlone } from "./unused.ts";
 import { valuesIn } from "./text.ts";
 import { defaultTrain, trainSettings } from "./train.ts";
 import { AxisTable, constant, showConst, type Entity, type Tensor } from "./values.ts";
@@ -21,6 +22,7 @@ export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./a
 export { applySite, initializerNames, type SiteInput, type SiteOutput } from "./adapt.ts";
 export { builtins } from "./builtins.ts";
 export { Elaborator } from "./elaborate.ts";
+export { elaborator, type ElaborationContext } from "./context.ts";
 export { configSchema, type ModelInstance, type ModelNode } from "./model.ts";
 export { defaultTrain } from "./train.ts";
 export { Planner, type SitePlan, type Bank, type Group } from "./plan.ts";
@@ -77,19 +79,6 @@ export interface Checked {
   readonly context: ElaborationContext;
 }
 
-/** What every elaboration of one program shares. */
-export interface ElaborationContext {
-  readonly axes: AxisTable;
-  readonly definitions: Definitions;
-  readonly constants: Scope;
-  readonly lines: (file: string) => LineIndex | undefined;
-}
-
-/** An elaborator that writes to `emitter`, with dropout acting or not. */
-export function elaborator(context: ElaborationContext, emitter: Emitter, training: boolean): Elaborator {
-  return new Elaborator(new TensorOps(emitter, context.lines, context.axes), context.definitions.functions, training);
-}
-
 /** Checks a spec: names, types, axes, the checkpoint, and that every weight learns. Never throws for a user's mistake. */
 export function check(input: CheckInput): Checked {
   const reporter = new Reporter([...input.library, ...input.files]);
@@ -131,7 +120,10 @@ export function check(input: CheckInput): Checked {
       if (adapter) adapters.push(adapter);
     });
   }
-  checkUnused(input, context, used, reporter);
+  for (const d of input.files.flatMap((f) => f.declarations)) {
+    if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance") || used.has(d) || !d.signature || definitions.faulty.has(d)) continue;
+    reporter.guard(() => checkAlone(d, context));
+  }
   return { definitions, adapters, diagnostics: reporter.list, context };
 }
 
@@ -452,82 +444,5 @@ function proveReach(adapter: CheckedAdapter, context: ElaborationContext, report
     for (const b of plan.balances) {
       if (b.weight === 0) reporter.add(diagnostic("MOE3022", "a balance with weight 0 has no effect", { at: b.clause.span, help: "remove it, or give it a weight" }));
     }
-  }
-}
-
-/**
- * Definitions in the spec that no adapter uses are elaborated at a made-up place, so that a mistake in them is not
- * found by the next person. What only a choice of sizes could decide (`require`) is left out.
- */
-function checkUnused(input: CheckInput, context: ElaborationContext, used: ReadonlySet<object>, reporter: Reporter): void {
-  const sides = { in: context.axes.get("in", 64), out: context.axes.get("out", 96), layer: 0, layers: 2 };
-  for (const file of input.files) {
-    for (const d of file.declarations) {
-      if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance") || used.has(d) || !d.signature || context.definitions.faulty.has(d)) continue;
-      reporter.guard(() => {
-        const e = elaborator(context, dryEmitter, true);
-        const scope = new Scope();
-        scope.define("in", { kind: "axis", axis: sides.in });
-        scope.define("out", { kind: "axis", axis: sides.out });
-        const parameters = new Map<string, Entity>();
-        for (const p of d.parameters) {
-          const value = p.default ? e.typed(p.type, p.default, scope, p.name.text) : sampleValue(p.type);
-          if (!value) return;
-          scope.define(p.name.text, value);
-          parameters.set(p.name.text, value);
-        }
-        const call = { kind: "call" as const, callee: d.name, args: [], span: d.name.span };
-        const applied = { definition: d, call, parameters };
-        const make = (axes: Tensor["axes"], dtype: Tensor["dtype"] = "f32"): Tensor => ({ kind: "tensor", axes, dtype, handle: null });
-        const sample = context.axes.get("sample", "sample");
-        const position = context.axes.get("position", "position");
-        const group = { name: "group", start: 0, count: 4, kind: d.name.text, span: d.name.span };
-        const clause = { kind: "balance" as const, span: d.name.span, value: call, map: [] };
-        const at = { kind: "at" as const, span: d.span, path: { span: d.name.span, segments: [] }, clauses: [] };
-        const softmax = context.definitions.routers.get("softmax");
-        if (d.kind === "balance" && !softmax) return;
-        const router = d.kind === "router" ? applied : softmax ? { definition: softmax, call, parameters: new Map<string, Entity>([["temperature", constant(1)]]) } : undefined;
-        const kinds = new Map([["kind", ["group"]]]);
-        applySite(
-          e,
-          {
-            at,
-            banks: d.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 4, start: 0 }] : [],
-            groups: [group],
-            experts: 4,
-            balances: d.kind === "balance" ? [{ ...applied, clause, weight: 1, reduction: "sum", unmasked: false, map: kinds }] : [],
-            unfreeze: false,
-            ...(router ? { router } : {}),
-          },
-          sides,
-          {
-            x: make([sample, position, sides.in]),
-            y: make([sample, position, sides.out]),
-            W: make([sides.in, sides.out]),
-            mask: make([sample, position]),
-            kind: make([sample], "i32"),
-            kinds: ["kind"],
-            statistics: true,
-            filePrefix: () => "site",
-            sites: 1,
-          },
-        );
-      });
-    }
-  }
-}
-
-function sampleValue(type: { readonly kind: string; readonly choices?: readonly { readonly text: string }[] }): Entity | undefined {
-  switch (type.kind) {
-    case "int":
-      return constant(2);
-    case "float":
-      return constant(0.5);
-    case "bool":
-      return constant(true);
-    case "choice":
-      return constant(type.choices?.[0]?.text ?? "none", type.choices!.map((c) => c.text));
-    default:
-      return undefined;
   }
 }

@@ -11,6 +11,8 @@ export interface Applied {
   readonly definition: MapDefinition;
   readonly call: Call;
   readonly parameters: ReadonlyMap<string, Entity>;
+  /** Weights that all experts of the group have in common (`shared: A`). */
+  readonly shared: ReadonlySet<string>;
 }
 
 /** Experts of one definition and equal arguments: elaborated once, mapped over their own axis. */
@@ -188,14 +190,18 @@ export class Planner {
     const definition = this.#definition(clause);
     // Defaults and requirements may speak of the site's sides and, in a router or balance, of its experts.
     const inner = placeScope(place);
-    if (experts !== undefined) inner.define("experts", constant(experts));
-    this.#elaborator.parameters(definition.name.text, definition.parameters, clause.value, outer, inner);
+    if (experts !== undefined) {
+      inner.define("experts", constant(experts));
+      if (experts > 0) inner.define("expert", { kind: "axis", axis: this.#elaborator.ops.axes.get("expert", experts) });
+    }
+    const { call, shared } = sharedWeights(definition, clause);
+    this.#elaborator.parameters(definition.name.text, definition.parameters, call, outer, inner);
     const parameters = new Map(definition.parameters.map((p) => [p.name.text, inner.names.get(p.name.text)!]));
     for (const item of definition.items) {
       if (item.kind === "axis") this.#elaborator.defineAxis(item.name, item.size, inner);
       if (item.kind === "require") this.#elaborator.require(item, inner, definition.name.text, clause.value.span);
     }
-    return { definition, call: clause.value, parameters };
+    return { definition, call: clause.value, parameters, shared };
   }
 
   #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number, inText: ReadonlySet<string>, report: (d: Diagnostic) => void): PlannedBalance {
@@ -251,13 +257,38 @@ function nameBanks(banks: readonly Bank[], named: ReadonlyMap<string, Span>): Ba
   });
 }
 
+/**
+ * `shared: A`, or a list: weights that the experts of a group have in common (HydraLoRA). Any expert takes it, so it is no
+ * parameter of the definition.
+ */
+function sharedWeights(definition: MapDefinition, clause: { readonly kind: keyof typeof kinds; readonly value: Call }): { readonly call: Call; readonly shared: ReadonlySet<string> } {
+  const call = clause.value;
+  const own = definition.parameters.some((p) => p.name.text === "shared");
+  const arg = clause.kind === "experts" && !own ? call.args.find((a) => a.name?.text === "shared") : undefined;
+  if (!arg) return { call, shared: new Set() };
+  const weights = definition.items.flatMap((i) => (i.kind === "weight" ? [i.name.text] : []));
+  const shared = new Set<string>();
+  for (const e of arg.value.kind === "list" ? arg.value.items : [arg.value]) {
+    if (e.kind === "missing") throw new SyntaxUnit();
+    const name = e.kind === "name" ? e.text : undefined;
+    if (name === undefined || !weights.includes(name)) {
+      fail("MOE2001", `${definition.name.text} has no weight ${name === undefined ? "like this" : `"${name}"`} to share`, {
+        at: e.span,
+        ...(name === undefined ? { help: `its weights: ${weights.join(", ")}` } : suggest({ text: name, span: e.span }, weights, `its weights: ${weights.join(", ")}`)),
+      });
+    }
+    shared.add(name);
+  }
+  return { call: { ...call, args: call.args.filter((a) => a !== arg) }, shared };
+}
+
 function sameApplication(a: Applied, b: Applied): boolean {
-  return a.definition === b.definition && applicationKey(a) === applicationKey(b);
+  return a.definition === b.definition && a.shared.size === 0 && b.shared.size === 0 && applicationKey(a) === applicationKey(b);
 }
 
 /** Equal for equal definitions and arguments. */
 export function applicationKey(a: Applied): string {
-  return JSON.stringify([a.definition.name.text, a.definition.span, [...a.parameters].map(([n, e]) => [n, e.kind === "const" ? e.value : e.kind])]);
+  return JSON.stringify([[...a.shared], a.definition.name.text, a.definition.span, [...a.parameters].map(([n, e]) => [n, e.kind === "const" ? e.value : e.kind])]);
 }
 
 /** Equal for sites that one layer function can serve. */

@@ -57,11 +57,13 @@ export interface ManifestWeight {
     | { readonly kind: "constant"; readonly value: number }
     | { readonly kind: "normal"; readonly std: number }
     | { readonly kind: "uniform"; readonly bound: number }
-    | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number };
+    | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number }
+    | { readonly kind: "base_norm"; readonly over: string };
   readonly sources: readonly {
     readonly tensor?: string;
     readonly order: readonly string[];
     readonly adapter?: { readonly names: readonly string[]; readonly along?: string };
+    readonly base?: { readonly tensor: string; readonly order: readonly string[] };
   }[];
   readonly layoutOf?: string;
 }

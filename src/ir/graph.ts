@@ -201,6 +201,8 @@ export type Initializer =
   | { readonly kind: "uniform"; readonly bound: number }
   /** U(-b, b) with b = sqrt(6 / ((1 + a²) fan_in)) (He et al. 2015; PyTorch's kaiming_uniform_). */
   | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number }
+  /** The Euclidean norm of the source's `base` tensor over one of its axes. */
+  | { readonly kind: "base_norm"; readonly over: string }
   /** The checkpoint's own values. */
   | { readonly kind: "checkpoint" };
 
@@ -233,6 +235,8 @@ export interface WeightSource {
    * order; one name and no `along` where nothing is stacked.
    */
   readonly adapter?: { readonly names: readonly string[]; readonly along?: string };
+  /** The frozen tensor that first values are computed from, and its axes in the file's order. */
+  readonly base?: { readonly tensor: string; readonly order: readonly string[] };
 }
 
 /** What an entry function's param is bound to. */

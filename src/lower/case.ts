@@ -66,6 +66,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
       mask,
       kind,
       kinds: shape.kinds,
+      frozen: { tensor: () => "base.weight", order: [shape.out, shape.in] },
       statistics: true,
       filePrefix: () => "site",
       sites: 1,

@@ -92,6 +92,7 @@ export class GraphEmitter implements Emitter {
       sources: layers.map((layer) => ({
         ...(request.tensor ? { tensor: request.tensor(layer) } : {}),
         order: request.order.map((a) => a.name),
+        ...(request.base ? { base: { tensor: request.base.tensor(layer), order: request.base.order.map((a) => a.name) } } : {}),
         ...(request.adapter
           ? { adapter: { names: request.adapter.names(layer), ...(request.adapter.along ? { along: request.adapter.along.name } : {}) } }
           : {}),

@@ -28,8 +28,9 @@ export function initialValues(initializer: ManifestWeight["initializer"], length
     case "kaiming_uniform":
       // He et al. 2015 with the gain of a leaky ReLU of slope a, as torch.nn.init.kaiming_uniform_ (mode fan_in).
       return uniform(out, Math.sqrt(6 / ((1 + initializer.a ** 2) * initializer.fanIn)), seed, name);
+    case "base_norm":
     case "checkpoint":
-      throw new Error(`${name} comes from a checkpoint and has no first values`);
+      throw new Error(`${name} comes from a checkpoint and has no first values of its own`);
   }
 }
 

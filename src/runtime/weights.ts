@@ -92,6 +92,7 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
         for (const slice of here) {
           if (saved(weight)) parts.push(await adapter!.read(slice.name));
           else if (fromBase(weight)) parts.push(await base.read(slice.name));
+          else if (weight.initializer.kind === "base_norm") parts.push(await baseNorm(weight, slice, base));
           else parts.push(initialValues(weight.initializer, product(slice.shape), seed, slice.name));
         }
         const data = assemble(here, parts);
@@ -110,6 +111,19 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
     disposeStore(store);
     throw error;
   }
+}
+
+/** First values that are the norm of a frozen tensor over one axis (DoRA's magnitude), summed in float64. */
+async function baseNorm(weight: ManifestWeight, slice: FileSlice, base: TensorFile): Promise<Float32Array> {
+  const from = weight.sources[slice.index]?.base;
+  const shape = from && base.shapes.get(from.tensor);
+  if (weight.initializer.kind !== "base_norm" || !from || !shape) throw new Error(`the manifest does not say what ${weight.name} starts from`);
+  const data = await base.read(from.tensor);
+  const over = from.order.indexOf(weight.initializer.over);
+  const [rows, columns] = shape as readonly [number, number];
+  const sums = new Float64Array(over === 0 ? columns : rows);
+  for (let i = 0; i < data.length; i++) sums[over === 0 ? i % columns : Math.floor(i / columns)]! += data[i]! ** 2;
+  return Float32Array.from(sums, Math.sqrt);
 }
 
 /** A weight's tensors under the base checkpoint's names, whatever the adapter calls them. */

@@ -268,7 +268,7 @@ class Parser {
   }
 
   #initializer(): Initializer {
-    const kind = this.#oneOf(["zeros", "ones", "checkpoint", "constant", "normal", "uniform", "kaiming_uniform"], "an initializer");
+    const kind = this.#oneOf(["zeros", "ones", "checkpoint", "constant", "normal", "uniform", "kaiming_uniform", "base_norm"], "an initializer");
     const named = (...names: readonly string[]): readonly number[] => {
       this.#expect("(");
       const values = names.map((name, i) => {
@@ -291,6 +291,14 @@ class Parser {
         const [a, fanIn] = named("a", "fan_in");
         return { kind, a: a!, fanIn: fanIn! };
       }
+      case "base_norm": {
+        this.#expect("(");
+        this.#word("over");
+        this.#expect(":");
+        const over = this.#name();
+        this.#expect(")");
+        return { kind, over };
+      }
       default:
         return { kind: kind as "zeros" | "ones" | "checkpoint" };
     }
@@ -307,22 +315,34 @@ class Parser {
     this.#word("order");
     this.#expect(":");
     const order = this.#names();
-    let adapter: WeightSource["adapter"];
-    if (this.#accept(",")) {
-      this.#word("adapter");
-      this.#expect(":");
-      this.#expect("[");
-      const names = this.#list("]", () => this.#kind("string", "a tensor's name").text);
-      let along: string | undefined;
-      if (this.#accept(",")) {
-        this.#word("along");
+    let names: readonly string[] | undefined;
+    let along: string | undefined;
+    let base: WeightSource["base"];
+    while (this.#accept(",")) {
+      if (names === undefined && this.#acceptWord("adapter")) {
+        this.#expect(":");
+        this.#expect("[");
+        names = this.#list("]", () => this.#kind("string", "a tensor's name").text);
+      } else if (names !== undefined && along === undefined && this.#acceptWord("along")) {
         this.#expect(":");
         along = this.#name();
+      } else {
+        this.#word("base");
+        this.#expect(":");
+        const from = this.#kind("string", "a tensor's name").text;
+        this.#expect(",");
+        this.#word("base_order");
+        this.#expect(":");
+        base = { tensor: from, order: this.#names() };
       }
-      adapter = { names, ...(along === undefined ? {} : { along }) };
     }
     this.#expect("}");
-    return { ...(tensor === undefined ? {} : { tensor }), order, ...(adapter ? { adapter } : {}) };
+    return {
+      ...(tensor === undefined ? {} : { tensor }),
+      order,
+      ...(names ? { adapter: { names, ...(along === undefined ? {} : { along }) } } : {}),
+      ...(base ? { base } : {}),
+    };
   }
 
   #entry(): readonly [string, Entry] {

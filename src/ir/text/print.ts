@@ -123,6 +123,8 @@ function printInitializer(i: Initializer): string {
       return `uniform(bound: ${printNumber(i.bound)})`;
     case "kaiming_uniform":
       return `kaiming_uniform(a: ${printNumber(i.a)}, fan_in: ${printNumber(i.fanIn)})`;
+    case "base_norm":
+      return `base_norm(over: ${describeName(i.over)})`;
     default:
       return i.kind;
   }
@@ -134,6 +136,7 @@ function printSource(s: WeightSource): string {
     `order: ${printNames(s.order)}`,
     ...(s.adapter ? [`adapter: [${s.adapter.names.map((n) => JSON.stringify(n)).join(", ")}]`] : []),
     ...(s.adapter?.along === undefined ? [] : [`along: ${describeName(s.adapter.along)}`]),
+    ...(s.base ? [`base: ${JSON.stringify(s.base.tensor)}, base_order: ${printNames(s.base.order)}`] : []),
   ];
   return `{${parts.join(", ")}}`;
 }
