@@ -2,3 +2,4 @@
 export { checkText, chooseAdapter, folderOf, fromSpec, loadProgram, type Program, type ProgramOptions } from "./program.ts";
 export { version } from "./version.ts";
 export { compileAdapter, printGraph, printProgram, printTypes, type Compiled } from "./compile.ts";
+export { planCosts, type CostPlan, type MemoryPlan, type PlanOptions, type SiteCosts } from "./plan.ts";

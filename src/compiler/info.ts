@@ -65,7 +65,7 @@ function sitesOf(adapter: CheckedAdapter, weights: readonly Weight[]): ManifestS
   });
 }
 
-function expertsOf(site: SitePlan): ManifestSite["experts"] {
+export function expertsOf(site: SitePlan): ManifestSite["experts"] {
   return [
     ...site.groups.map((g) => ({ group: g.name, kind: g.kind, count: g.count, always: false })),
     ...site.banks.filter((b) => b.always).map((b) => ({ group: b.name, kind: b.definition.name.text, count: 1, always: true })),

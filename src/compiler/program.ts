@@ -30,6 +30,8 @@ export interface Program {
   readonly diagnostics: readonly Diagnostic[];
   /** Where the base of an adapter lies, as the host finds it. */
   readonly basePath: (adapter: CheckedAdapter) => string;
+  /** What the headers of an adapter's base say: its tensors by name. */
+  readonly headers: (adapter: CheckedAdapter) => CheckpointHeaders["tensors"];
 }
 
 /** Parsed files by path and text: the library is parsed once a process, an unchanged file once. */
@@ -104,6 +106,10 @@ export async function checkText(host: Host, file: string, text: string, options:
     texts,
     diagnostics: [...extra, ...checked.diagnostics],
     basePath: (adapter) => options.base ?? fromSpec(file, adapter.base.path),
+    headers: (adapter) => {
+      const found = checkpoints.get(adapter.base.path);
+      return found && "tensors" in found ? found.tensors : new Map();
+    },
   };
 }
 
