@@ -53,6 +53,11 @@ export async function requireFolder(path: string): Promise<void> {
   if (found?.kind === "file") fail("MOE5108", `${path} is a file, expected a folder for the results`, { help: "name another with --out" });
 }
 
+/** Refuses data that are not there before a backend starts. MOE5101 */
+export async function requireData(path: string, help: string): Promise<void> {
+  if (!(await new NodeHost().stat(path))) fail("MOE5101", `${path} does not exist`, { help });
+}
+
 /** Compiles an adapter and loads the code that was made: the same code that `moec build` writes, without types. */
 export async function executable(chosen: Chosen): Promise<{ readonly compiled: Compiled; readonly code: CompiledProgram }> {
   const compiled = await compileAdapter(chosen.program, chosen.adapter);

@@ -13,8 +13,8 @@ function wholeNumber(text: string): number {
 }
 
 function positiveNumber(text: string): number {
-  const n = wholeNumber(text);
-  if (n < 1) throw new InvalidArgumentError("It is a whole number of at least 1.");
+  const n = Number(text);
+  if (!/^\d+$/.test(text.trim()) || !Number.isSafeInteger(n) || n < 1) throw new InvalidArgumentError("It is a whole number of at least 1.");
   return n;
 }
 
@@ -34,6 +34,10 @@ function filled(text: string): string {
   return text;
 }
 
+function filledAll(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, filled(text)];
+}
+
 function assignment(text: string, before: ReadonlyMap<string, string> = new Map()): ReadonlyMap<string, string> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("It is name=value.");
@@ -44,7 +48,7 @@ function assignment(text: string, before: ReadonlyMap<string, string> = new Map(
 function choice(names: readonly string[]): (text: string) => string {
   return (text) => {
     if (names.includes(text)) return text;
-    throw new InvalidArgumentError(`${didYouMean(text, names) ?? ""}\nIt is one of: ${names.join(", ")}.`);
+    throw new InvalidArgumentError(`\n${didYouMean(text, names) ?? ""}\nit is one of: ${names.join(", ")}`);
   };
 }
 
@@ -83,7 +87,7 @@ const targetText = "a trained adapter's folder; or a spec, for its base before t
 program
   .command("check")
   .description("checks specs against the language and their checkpoints' headers; reads no weight")
-  .argument("<files...>", "specs, or - for standard input")
+  .argument("<files...>", "specs, or - for standard input", filledAll)
   .addOption(setOption())
   .addOption(baseOption())
   .option("--strict", "tensors that the model does not use are errors")
@@ -93,7 +97,7 @@ program
 program
   .command("build")
   .description("writes X.moe.ts, X.d.moe.ts and X.moe.json")
-  .argument("<file>", "the spec, or - for standard input")
+  .argument("<file>", "the spec, or - for standard input", filled)
   .addOption(new Option("-o, --out <folder>", "where the files go").argParser(filled).makeOptionMandatory())
   .addOption(adapterOption())
   .addOption(setOption())
@@ -104,9 +108,21 @@ program
   .action(action(async () => (await import("./commands/build.ts")).build));
 
 program
+  .command("plan")
+  .description("what an adapter costs: parameters, operations and memory, from the base's headers; reads no weight")
+  .argument("<file>", "the spec, or - for standard input", filled)
+  .addOption(adapterOption())
+  .addOption(baseOption())
+  .option("--batch <n>", "samples in a step (default: the spec's)", positiveNumber)
+  .option("--length <n>", "tokens in a sample (default: the spec's)", positiveNumber)
+  .addOption(setOption())
+  .addHelpText("after", examples("moec plan loramoe.moe", "moec plan loramoe.moe --base models/llama-2-7b --batch 8 --length 1024 --json"))
+  .action(action(async () => (await import("./commands/plan.ts")).plan));
+
+program
   .command("train")
   .description("trains an adapter; Ctrl-C stops it so that it can be resumed")
-  .argument("<file>", "the spec, or - for standard input")
+  .argument("<file>", "the spec, or - for standard input", filled)
   .addOption(adapterOption())
   .addOption(baseOption())
   .addOption(new Option("--data <file>", "JSONL rows in place of the spec's").argParser(filled))
@@ -125,7 +141,7 @@ program
 program
   .command("eval")
   .description("loss and exact matches by kind of data, and how much weight each group gets on each kind")
-  .argument("<folder>", targetText)
+  .argument("<folder>", targetText, filled)
   .addOption(new Option("--data <file>", "JSONL rows").argParser(filled).makeOptionMandatory())
   .addOption(adapterOption())
   .addOption(baseOption())
@@ -137,7 +153,7 @@ program
 program
   .command("generate")
   .description("continues a text")
-  .argument("<folder>", targetText)
+  .argument("<folder>", targetText, filled)
   .argument("<prompt>", "the text to continue, or - for standard input")
   .option("--max-tokens <n>", "at most so many new tokens", positiveNumber, 64)
   .option("--temperature <t>", "0 takes the most likely token", number(0), 0)
@@ -154,7 +170,7 @@ program
 program
   .command("verify")
   .description("runs a spec's site on tensors from elsewhere and compares outputs, gates, balance and gradients")
-  .argument("<file>", "the spec, or - for standard input")
+  .argument("<file>", "the spec, or - for standard input", filled)
   .addOption(new Option("--tensors <case>", "a safetensors file: x, C, base.weight, expert.0.A …, output, grad.x …").argParser(filled).makeOptionMandatory())
   .addOption(backendOption(["interpreter", ...backends]))
   .option("--tolerance <t>", "greatest relative error (default: 1e-9 in float64, 1e-4 in float32)", number(0))
@@ -184,6 +200,12 @@ async function main(): Promise<void> {
     return;
   }
   try {
+    const [, , first, asked] = process.argv;
+    // Commander shows the general help for a command that it does not know.
+    const known = program.commands.map((c) => c.name());
+    if (first === "help" && asked !== undefined && !asked.startsWith("-") && ![...known, "help"].includes(asked)) {
+      throw new CommanderError(exitCodes.usage, "commander.unknownCommand", `unknown command '${asked}'\n${didYouMean(asked, known) ?? ""}`);
+    }
     await program.parseAsync();
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;

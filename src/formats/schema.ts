@@ -23,14 +23,17 @@ export async function validateJson(schema: JsonSchema, value: unknown, text: str
 }
 
 async function load(): Promise<Validator> {
-  const [{ Ajv }, { Ajv2020 }] = await Promise.all([import("ajv"), import("ajv/dist/2020.js")]);
+  // By way of `default`: what a bundler and Node agree on for CommonJS.
+  const [one, two] = await Promise.all([import("ajv"), import("ajv/dist/2020.js")]);
   const options = { allErrors: true, verbose: true, allowUnionTypes: true, strictRequired: false } as const;
-  const draft7 = new Ajv(options);
-  const draft2020 = new Ajv2020(options);
+  // Each compiles its meta-schemas when it is made, so it is made when it is wanted.
+  let draft7: InstanceType<typeof one.default.Ajv> | undefined;
+  let draft2020: InstanceType<typeof two.default.Ajv2020> | undefined;
   return (schema, value, text, file) => {
     let validate = compiled.get(schema);
     if (validate === undefined) {
-      validate = (String(schema["$schema"] ?? "").includes("draft-07") ? draft7 : draft2020).compile(schema);
+      const old = String(schema["$schema"] ?? "").includes("draft-07");
+      validate = (old ? (draft7 ??= new one.default.Ajv(options)) : (draft2020 ??= new two.default.Ajv2020(options))).compile(schema);
       compiled.set(schema, validate);
     }
     if (validate(value)) return [];

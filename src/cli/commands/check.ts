@@ -24,7 +24,7 @@ export async function check(terminal: Terminal, files: readonly string[], option
   };
   let failed = false;
   const results = [];
-  for (const file of new Map(files.map((f) => [normalize(f), f])).values()) {
+  for (const file of files.filter((f, i) => files.findIndex((g) => normalize(g) === normalize(f)) === i)) {
     let program: Program | undefined;
     let diagnostics: readonly Diagnostic[];
     try {

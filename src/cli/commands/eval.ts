@@ -1,5 +1,5 @@
 import type { EvaluationReport, Score } from "../../runtime/index.ts";
-import { openTarget, type RunOptions } from "../load.ts";
+import { openTarget, requireData, type RunOptions } from "../load.ts";
 import { exitCodes, percent, table, type Terminal } from "../terminal.ts";
 
 interface Options extends RunOptions {
@@ -8,6 +8,7 @@ interface Options extends RunOptions {
 
 /** `moec eval DIR --data P`: loss and exact matches by kind, and the groups' shares of the gates by kind. */
 export async function evaluate(terminal: Terminal, target: string, options: Options): Promise<number> {
+  await requireData(options.data, "--data names it");
   const { adapter } = await openTarget(terminal, target, options);
   try {
     const report = await adapter.evaluate({ data: options.data, onNotice: (d) => terminal.show([d]) });

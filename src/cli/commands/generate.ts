@@ -1,3 +1,4 @@
+import { didYouMean, fail } from "../../diagnostics/index.ts";
 import { readStdin } from "../input.ts";
 import { openTarget, type RunOptions } from "../load.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
@@ -16,6 +17,11 @@ export async function generate(terminal: Terminal, target: string, prompt: strin
   // The seed is that of sampling; an untrained adapter's first values are the spec's.
   const { seed, ...run } = options;
   const { adapter } = await openTarget(terminal, target, run);
+  const { kinds } = adapter.manifest;
+  if (options.kind !== undefined && kinds.length > 0 && !kinds.includes(options.kind)) {
+    adapter.dispose();
+    fail("MOE9001", `${adapter.manifest.adapter} knows no kind ${JSON.stringify(options.kind)}`, { help: didYouMean(options.kind, kinds) ?? `it knows: ${kinds.join(", ")}` });
+  }
   const abort = new AbortController();
   const onInterrupt = (): void => abort.abort();
   process.once("SIGINT", onInterrupt);

@@ -5,7 +5,7 @@ import { NodeHost } from "../../runtime/files/index.ts";
 import type { StepMetrics, TrainEnd } from "../../runtime/index.ts";
 import { NodeOutput } from "../../runtime/files/node-output.ts";
 import { RunFolder } from "../../runtime/run-folder.ts";
-import { chooseFrom, executable, load, requireFolder, saveSpec, type RunOptions } from "../load.ts";
+import { chooseFrom, executable, load, requireData, requireFolder, saveSpec, type RunOptions } from "../load.ts";
 import { Progress } from "../progress.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
 
@@ -27,7 +27,7 @@ export async function train(terminal: Terminal, file: string, options: Options):
   const out = options.resume ?? options.out ?? `out/${chosen.adapter.name}`;
   const again = resumeCommand(file, out, options);
   await requirePlace(out, options, again);
-  if (data !== undefined && !(await new NodeHost().stat(data))) fail("MOE5101", `${data} does not exist`, { help: options.data === undefined ? "the spec's `data` names it; --data names another" : "--data names it" });
+  if (data !== undefined) await requireData(data, options.data === undefined ? "the spec's `data` names it; --data names another" : "--data names it");
   const { compiled, code } = await executable(chosen);
   const adapter = await load(terminal, code, chosen, options);
   const trainable = compiled.manifest.weights.filter((w) => w.trainable).reduce((n, w) => n + (w.count ?? 1) * w.shape.reduce((a, b) => a * b, 1), 0);

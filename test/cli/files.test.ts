@@ -1,0 +1,163 @@
+import { chmodSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { beforeAll, describe, expect, it } from "vitest";
+import { tinySpec } from "../support/tiny-checkpoint.ts";
+import { execute, moec, project } from "./support.ts";
+import { cli } from "../support/dist.ts";
+
+const { folder: cwd, path } = project();
+
+describe("check", () => {
+  it("says what it understood, on stderr; the result is the exit code", async () => {
+    const run = await moec(["check", "loramoe.moe"], { cwd });
+    expect(run).toMatchObject({ code: 0, stdout: "" });
+    expect(run.stderr).toBe("ok loramoe.moe: LoRAMoE on models/tiny: 6 adapted layers, groups knowledge (3), skill (3)\n");
+  });
+
+  it("tells every file's mistakes, each file once", async () => {
+    writeFileSync(path("bad.moe"), tinySpec.replace("route softmax()", "route sofmax()"));
+    const run = await moec(["check", "bad.moe", "absent.moe", "loramoe.moe", "./bad.moe"], { cwd });
+    expect(run.code).toBe(1);
+    expect(run.stderr.match(/error\[/g)).toHaveLength(2);
+    expect(run.stderr).toMatch(/sofmax[\s\S]*softmax/);
+    expect(run.stderr).toContain("absent.moe does not exist");
+    expect(run.stderr).toContain("ok loramoe.moe");
+    const json = await moec(["check", "--json", "bad.moe", "absent.moe", "loramoe.moe"], { cwd });
+    expect(json).toMatchObject({ code: 1, stderr: "" });
+    const report = JSON.parse(json.stdout) as { file: string; ok: boolean; diagnostics: { code: string; primary: { line: number; column: number } | null }[] }[];
+    expect(report.map((r) => [r.file, r.ok, r.diagnostics.length])).toEqual([["bad.moe", false, 1], ["absent.moe", false, 1], ["loramoe.moe", true, 0]]);
+    const line = tinySpec.split("\n").findIndex((l) => l.includes("route")) + 1;
+    expect(report[0]!.diagnostics[0]!.primary).toMatchObject({ line, column: 11 });
+  });
+
+  it("reads standard input", async () => {
+    expect(await moec(["check", "-"], { cwd, input: tinySpec })).toMatchObject({ code: 0 });
+    const run = await moec(["check", "-"], { cwd, input: tinySpec.replace("rank: 2", "rank: 2000") });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/--> stdin\.moe:6:/);
+    const binary = await moec(["check", "-"], { cwd, input: new Uint8Array([0xff, 0xfe, 0, 1]) });
+    expect(binary.code).toBe(1);
+    expect(binary.stderr).toMatch(/error\[MOE5104\]: standard input/);
+  });
+
+  it("survives paths with spaces and other scripts", async () => {
+    const folder = "mit Leerzeichen/データ 'q'";
+    cpSync(path("models"), path(`${folder}/models`), { recursive: true });
+    writeFileSync(path(`${folder}/spéc 1.moe`), tinySpec);
+    const run = await moec(["check", `${folder}/spéc 1.moe`], { cwd });
+    expect(run.code).toBe(0);
+    const built = await moec(["build", `${folder}/spéc 1.moe`, "-o", `${folder}/out`], { cwd });
+    expect(built.code).toBe(0);
+    expect(built.stdout.trim().split("\n").every((p) => existsSync(path(p)))).toBe(true);
+  });
+
+  it("a reader that stops reading is no error", async () => {
+    const run = await execute("/bin/sh", ["-c", `"${process.execPath}" "${cli}" explain | head -1`], { cwd });
+    expect(run.stderr).toBe("");
+    expect(run.stdout.split("\n")).toHaveLength(2);
+  });
+
+  it.skipIf(!existsSync("/dev/full"))("a full disk under the results is told", async () => {
+    const run = await execute("/bin/sh", ["-c", `"${process.execPath}" "${cli}" explain > /dev/full`], { cwd });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/^moec: standard output cannot be written: ENOSPC\n$/);
+  });
+});
+
+describe("what is no spec is refused in one sentence", () => {
+  beforeAll(() => {
+    writeFileSync(path("empty.moe"), "");
+    writeFileSync(path("binary.moe"), Buffer.from(Array.from({ length: 4096 }, (_, i) => (i * 89) & 0xff)));
+    writeFileSync(path("huge.moe"), Buffer.alloc(5 * 2 ** 20, "x "));
+    mkdirSync(path("folder.moe"));
+    symlinkSync("loop.moe", path("loop.moe"));
+  });
+
+  it.each<[string, string, RegExp]>([
+    ["a folder", "folder.moe", /error\[MOE5102\]: folder\.moe is a folder/],
+    ["a binary file", "binary.moe", /error\[MOE5104\]/],
+    ["a huge file", "huge.moe", /error\[MOE5102\].*5242880 bytes/],
+    ["a link in a circle", "loop.moe", /error\[MOE5102\]/],
+    ["a file that is not there", "none/at/all.moe", /error\[MOE5101\]: none\/at\/all\.moe does not exist/],
+    ["a part of whose path is a file", "loramoe.moe/x.moe", /error\[MOE51/],
+    ["a name that no system has", `${"n".repeat(300)}.moe`, /error\[MOE51/],
+  ])("%s", async (_, file, message) => {
+    for (const args of [["check", file], ["build", file, "-o", "made"], ["train", file, "--out", "made"], ["eval", file, "--data", "data/train.jsonl"]]) {
+      const run = await moec(args, { cwd });
+      expect(run.code).toBe(1);
+      expect(run.stderr).not.toMatch(/\n\s+at /);
+      // To eval a folder is an adapter's.
+      if (args[0] === "eval" && file === "folder.moe") expect(run.stderr).toMatch(/error\[MOE5316\]/);
+      else expect(run.stderr).toMatch(message);
+      expect(existsSync(path("made"))).toBe(false);
+    }
+  });
+
+  it("an empty file declares nothing", async () => {
+    expect(await moec(["check", "empty.moe"], { cwd })).toMatchObject({ code: 0 });
+    const run = await moec(["build", "empty.moe", "-o", "made"], { cwd });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/error\[MOE9003\]/);
+  });
+});
+
+describe("build", () => {
+  it("writes three files whole, and the graph where it is asked for", async () => {
+    const run = await moec(["build", "loramoe.moe", "-o", "generated/deep", "--graph", "--explain"], { cwd });
+    expect(run).toMatchObject({ code: 0, stderr: "" });
+    expect(readdirSync(path("generated/deep")).sort()).toEqual(["loramoe.d.moe.ts", "loramoe.graph.txt", "loramoe.moe.json", "loramoe.moe.ts"]);
+    expect(run.stdout).toContain("rule");
+    const again = await moec(["build", "loramoe.moe", "-o", "generated/again", "--json"], { cwd });
+    expect((JSON.parse(again.stdout) as { files: string[] }).files).toContain("generated/again/loramoe.moe.ts");
+    for (const name of readdirSync(path("generated/again"))) expect(readFileSync(path(`generated/again/${name}`), "utf8")).toBe(readFileSync(path(`generated/deep/${name}`), "utf8"));
+  });
+
+  it("refuses a file as the place, and an adapter that is not there", async () => {
+    const file = await moec(["build", "loramoe.moe", "-o", "data/train.jsonl"], { cwd });
+    expect(file.code).toBe(1);
+    expect(file.stderr).toMatch(/error\[MOE5108\]: data\/train\.jsonl is a file/);
+    const name = await moec(["build", "loramoe.moe", "-o", "x", "--adapter", "LoraMoE"], { cwd });
+    expect(name.code).toBe(1);
+    expect(name.stderr).toMatch(/error\[MOE9003\][\s\S]*did you mean "LoRAMoE"/);
+  });
+
+  it.skipIf(process.getuid?.() === 0)("says what it may not write or read", async () => {
+    mkdirSync(path("locked"), { mode: 0o500 });
+    const run = await moec(["build", "loramoe.moe", "-o", "locked/out"], { cwd });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(/error\[MOE5108\].*permission denied/);
+    writeFileSync(path("secret.moe"), tinySpec);
+    chmodSync(path("secret.moe"), 0);
+    expect((await moec(["check", "secret.moe"], { cwd })).stderr).toMatch(/error\[MOE5102\].*permission denied/);
+  });
+});
+
+describe("eval and generate on what is no adapter", () => {
+  it.each<[string, () => void, RegExp]>([
+    ["an empty folder", () => mkdirSync(path("a0")), /MOE5316.*no run\.json/],
+    ["a run.json that is no JSON", () => put("a1", "{"), /MOE51\d\d|MOE5317/],
+    ["a run.json of something else", () => put("a2", "[]"), /MOE5317/],
+    ["a run.json that points outside", () => put("a3", JSON.stringify({ format: "moec-spec/1", spec: "../../loramoe.moe", adapter: "LoRAMoE", base: "../models/tiny" })), /MOE5317/],
+    ["a run.json without its spec", () => put("a4", JSON.stringify({ format: "moec-spec/1", spec: "x.moe", adapter: "LoRAMoE", base: "../models/tiny" })), /MOE5101.*a4\/spec\/x\.moe/],
+  ])("%s", async (_, make, message) => {
+    make();
+    const name = readdirSync(cwd).filter((n) => /^a\d$/.test(n)).sort().at(-1)!;
+    const run = await moec(["eval", name, "--data", "data/train.jsonl", "--backend", "wasm"], { cwd });
+    expect(run.code).toBe(1);
+    expect(run.stderr).toMatch(message);
+  });
+
+  function put(name: string, text: string): void {
+    mkdirSync(path(name));
+    writeFileSync(path(`${name}/run.json`), text);
+  }
+});
+
+describe("a machine reads", () => {
+  it("one JSON value on stdout and one on stderr, whatever happens", async () => {
+    for (const args of [["build", "absent.moe", "-o", "x"], ["train", "absent.moe"], ["eval", "absent", "--data", "x"], ["generate", "absent", "x"], ["verify", "absent.moe", "--tensors", "x"], ["explain", "MOE0"]]) {
+      const run = await moec([...args, "--json"], { cwd });
+      expect(run).toMatchObject({ code: 1, stdout: "" });
+      expect(JSON.parse(run.stderr)).toMatchObject({ version: 1, errors: 1 });
+    }
+  });
+});
