@@ -70,6 +70,10 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
           faults.forEach(report);
           if (faults.length || file.diagnostics.some((f) => f.primary && f.primary.span.start >= d.span.start && f.primary.span.end <= d.span.end)) result.faulty.add(d);
         }
+        if (d.kind === "variant") {
+          report(diagnostic("MOE2090", "an adapter that varies another is not there yet", { at: d.of.span, help: "write the adapter out" }));
+          continue;
+        }
         const constant = d.kind === "param" || d.kind === "const";
         const space = constant ? "constant" : d.kind;
         const name = d.name.text;

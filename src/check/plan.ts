@@ -1,5 +1,5 @@
 import { diagnostic, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
-import type { AlwaysClause, AtClause, BalanceClause, Call, ExpertsClause, MapDefinition, Name } from "../parser/ast.ts";
+import type { AtClause, BalanceClause, Call, ExpertsClause, MapDefinition, Name, Patch } from "../parser/ast.ts";
 import type { Definitions } from "./definitions.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { Scope } from "./scope.ts";
@@ -98,8 +98,9 @@ export class Planner {
       if (clause.kind === "experts") {
         guard(() => {
           this.#name(clause.name, named);
-          const group = this.#group(clause, scope, experts);
-          const applied = this.#apply(clause, scope, place);
+          const value = applicationOf(clause.value);
+          const group = this.#group(clause, value, scope, experts);
+          const applied = this.#apply({ kind: "experts", value }, scope, place);
           groups.push(group);
           experts += group.count;
           const last = banks[banks.length - 1];
@@ -111,10 +112,13 @@ export class Planner {
       } else if (clause.kind === "always") {
         guard(() => {
           if (clause.name) this.#name(clause.name, named);
-          const applied = this.#apply(clause, scope, place);
+          const applied = this.#apply({ kind: "always", value: applicationOf(clause.value) }, scope, place);
           banks.push({ ...applied, name: clause.name?.text ?? "", always: true, count: 1, start: 0 });
         });
       }
+    }
+    for (const clause of at.clauses) {
+      if (clause.kind === "mix" && clause.what.kind === "weights") report(diagnostic("MOE2090", "mixing weights is not there yet: experts' outputs are mixed", { at: clause.span, help: "leave it out" }));
     }
     let router: Applied | undefined;
     let routeAt: Span | undefined;
@@ -160,12 +164,12 @@ export class Planner {
     named.set(name.text, name.span);
   }
 
-  #group(clause: ExpertsClause, scope: Scope, start: number): Group {
+  #group(clause: ExpertsClause, value: Call, scope: Scope, start: number): Group {
     const count = this.#elaborator.evaluateConst(clause.count, scope, "the number of experts is known at compile time").value;
     if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1 || count > 4096) {
       fail("MOE3005", `a group has a whole number of experts from 1 to 4096, this is ${showConst(count)}`, { at: clause.count.span });
     }
-    return { name: clause.name.text, start, count, kind: clause.value.callee.text, span: clause.name.span };
+    return { name: clause.name.text, start, count, kind: value.callee.text, span: clause.name.span };
   }
 
   #definition(clause: { readonly kind: keyof typeof kinds; readonly value: Call }): MapDefinition {
@@ -186,7 +190,7 @@ export class Planner {
     });
   }
 
-  #apply(clause: (ExpertsClause | AlwaysClause | { readonly kind: "route" | "balance"; readonly value: Call }), outer: Scope, place: SitePlace, experts?: number): Applied {
+  #apply(clause: { readonly kind: keyof typeof kinds; readonly value: Call }, outer: Scope, place: SitePlace, experts?: number): Applied {
     const definition = this.#definition(clause);
     // Defaults and requirements may speak of the site's sides and, in a router or balance, of its experts.
     const inner = placeScope(place);
@@ -239,6 +243,12 @@ export class Planner {
     }
     return { ...applied, clause, weight, reduction: clause.reduction?.kind ?? "sum", unmasked: clause.unmasked !== undefined, map };
   }
+}
+
+/** What a clause applies to one linear. */
+function applicationOf(value: Call | Patch): Call {
+  if (value.kind === "call") return value;
+  return fail("MOE2090", "an expert that patches a whole block is not there yet: experts stand on single linears", { at: value.span, help: "put the experts on the linears: at layers.*.mlp.{gate_proj, up_proj, down_proj} { experts e[4] = lora(rank: 4) … }" });
 }
 
 /** Parts of a site that have weights under these names. */

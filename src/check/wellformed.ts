@@ -1,5 +1,5 @@
 import { diagnostic, type Diagnostic } from "../diagnostics/index.ts";
-import type { Binding, BlockItem, BodyItem, Definition, Expression, FunctionDefinition, MapDefinition, ModelDefinition, Name, Parameter, ParameterType, TensorParameter } from "../parser/ast.ts";
+import type { Binding, BlockItem, BodyItem, Definition, Expression, FunctionDefinition, MapDefinition, ModelDefinition, Name, Parameter, ParameterType, TensorParameter, UpdateItem, WeightItem } from "../parser/ast.ts";
 import { walk } from "../parser/walk.ts";
 import { builtins } from "./builtins.ts";
 import { unknownFunction, unknownName } from "./suggest.ts";
@@ -50,7 +50,8 @@ function named(items: readonly BodyItem[]): Name[] {
 }
 
 function mapItem(d: MapDefinition, item: BodyItem, found: Diagnostic[]): void {
-  if (item.kind === "linear" || item.kind === "block") {
+  if (item.kind === "update" || (item.kind === "weight" && item.role !== "weight")) notThereYet(item, found);
+  else if (item.kind === "linear" || item.kind === "block") {
     found.push(diagnostic("MOE2029", `${article(d.kind)} has no ${item.kind}: those are parts of a model`, { at: item.name.span, help: "declare a weight and multiply by it: weight A [in, rank] = …, then x @ A" }));
   } else if (item.kind === "weight" && d.kind === "balance") {
     found.push(diagnostic("MOE2029", "a balance has no weights of its own: it measures the gates", { at: item.name.span, help: "a number that a user sets is a parameter; one that is learnt belongs to the router" }));
@@ -59,10 +60,16 @@ function mapItem(d: MapDefinition, item: BodyItem, found: Diagnostic[]): void {
   }
 }
 
+function notThereYet(item: UpdateItem | WeightItem, found: Diagnostic[]): void {
+  const what = item.kind === "update" ? "an `update` of state" : `\`${item.role}\` beside \`weight\``;
+  found.push(diagnostic("MOE2090", `${what} is not there yet`, { at: item.name.span, help: "what a definition keeps is its weights, which are trained" }));
+}
+
 function modelItems(owner: ModelDefinition | BlockItem, found: Diagnostic[]): void {
   distinct(named(owner.items), found);
   for (const item of owner.items) {
     if (item.kind === "block") modelItems(item, found);
+    else if (item.kind === "update" || (item.kind === "weight" && item.role !== "weight")) notThereYet(item, found);
     else if (item.kind === "weight" && item.initial) {
       found.push(diagnostic("MOE2029", `the weight "${item.name.text}" of a model comes from the checkpoint`, { at: item.initial.span, help: "remove its initial value" }));
     }

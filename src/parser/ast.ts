@@ -40,6 +40,7 @@ export interface Import extends Node {
 export type Declaration =
   | BaseDeclaration
   | AdapterDeclaration
+  | VariantDeclaration
   | TrainDeclaration
   | ParamDeclaration
   | ConstDeclaration
@@ -68,6 +69,15 @@ export interface AdapterDeclaration extends Node, Documented {
   readonly sites: readonly AtClause[];
 }
 
+/** `adapter B = A with { … }`: A, varied by these clauses. Its name stands among the adapters'. */
+export interface VariantDeclaration extends Node, Documented {
+  readonly kind: "variant";
+  readonly name: Name;
+  /** The adapter that is varied. */
+  readonly of: Name;
+  readonly sites: readonly AtClause[];
+}
+
 /** `at layers.*.mlp.{gate_proj, up_proj} { … }` */
 export interface AtClause extends Node, Documented {
   readonly kind: "at";
@@ -86,21 +96,39 @@ export interface PathSegment extends Node {
   readonly globs: readonly Name[];
 }
 
-export type SiteClause = ExpertsClause | AlwaysClause | RouteClause | BalanceClause | UnfreezeClause;
+export type SiteClause = ExpertsClause | AlwaysClause | RouteClause | BalanceClause | MixClause | UnfreezeClause;
 
 /** `experts knowledge[3] = lora(rank: 4)` */
 export interface ExpertsClause extends Node, Documented {
   readonly kind: "experts";
   readonly name: Name;
   readonly count: Expression;
-  readonly value: Call;
+  readonly value: Call | Patch;
 }
 
 /** `always lora(rank: 8)`, or `always shared = lora(rank: 8)`: an expert without a gate. */
 export interface AlwaysClause extends Node, Documented {
   readonly kind: "always";
   readonly name?: Name;
+  readonly value: Call | Patch;
+}
+
+/** `patch { gate_proj, up_proj: lora(rank: 16)  down_proj: lora(rank: 8) }`: the whole block is the expert. */
+export interface Patch extends Node {
+  readonly kind: "patch";
+  readonly entries: readonly PatchEntry[];
+}
+
+/** `gate_proj, up_proj: lora(rank: 16)`: what changes these linears of the block. */
+export interface PatchEntry extends Node {
+  readonly linears: readonly Name[];
   readonly value: Call;
+}
+
+/** `mix weights`, `mix outputs`: whether the gates weigh what the experts compute (as without the clause) or what they are. */
+export interface MixClause extends Node, Documented {
+  readonly kind: "mix";
+  readonly what: { readonly kind: "outputs" | "weights"; readonly span: Span };
 }
 
 /** `route softmax()`, `route top_k(2) per block` */
@@ -232,7 +260,7 @@ export type ParameterType =
   | (Node & { readonly kind: "record"; readonly fields: readonly ConfigField[] })
   | (Node & { readonly kind: "list"; readonly of: ParameterType });
 
-export type BodyItem = RequireItem | WeightItem | LinearItem | AxisItem | BlockItem;
+export type BodyItem = RequireItem | WeightItem | UpdateItem | LinearItem | AxisItem | BlockItem;
 
 /** `require rank <= in, "a rank above the layer's width has no use"` */
 export interface RequireItem extends Node, Documented {
@@ -241,14 +269,25 @@ export interface RequireItem extends Node, Documented {
   readonly message?: StringLiteral;
 }
 
-/** `weight A [in, rank] = kaiming_uniform(a: sqrt(5))`; in a model: `weight norm [hidden] from "model.norm.weight" when …` */
+/**
+ * `weight A [in, rank] = kaiming_uniform(a: sqrt(5))`; in a model: `weight norm [hidden] from "model.norm.weight" when …`.
+ * `frozen` is never trained; `state` is changed once a step by an `update`, outside the gradient.
+ */
 export interface WeightItem extends Node, Documented {
   readonly kind: "weight";
+  readonly role: "weight" | "frozen" | "state";
   readonly name: Name;
   readonly axes: AxisList;
   readonly initial?: Expression;
   readonly from?: StringLiteral;
   readonly when?: Expression;
+}
+
+/** `update b = b + rate * sign(mean(load) - load)`: what a `state` becomes after a step. */
+export interface UpdateItem extends Node, Documented {
+  readonly kind: "update";
+  readonly name: Name;
+  readonly value: Expression;
 }
 
 /** `linear q_proj [hidden, query] bias config.attention_bias`; callable in the body: `q_proj(x)`. */

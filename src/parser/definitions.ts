@@ -1,7 +1,7 @@
 import type { IToken, ParserMethod, TokenType } from "chevrotain";
 import type {
   AxisItem, Binding, BlockItem, Body, BodyItem, ConfigField, Expression, FunctionDefinition, LinearItem,
-  MapDefinition, ModelDefinition, Parameter, RequireItem, Signature, TensorParameter, WeightItem,
+  MapDefinition, ModelDefinition, Parameter, RequireItem, Signature, TensorParameter, UpdateItem, WeightItem,
 } from "./ast.ts";
 import { ParameterParser } from "./parameters.ts";
 import * as t from "./tokens.ts";
@@ -11,6 +11,9 @@ interface Contents {
   readonly items: readonly BodyItem[];
   readonly body: Body;
 }
+
+/** Words that begin an item with a name. */
+const itemWords: readonly TokenType[] = [t.Weight, t.Frozen, t.State, t.Update, t.Linear, t.Axis, t.Block];
 
 /** The rules of what the library writes: experts, routers, balances, functions, models. */
 export abstract class DefinitionParser extends ParameterParser {
@@ -44,7 +47,7 @@ export abstract class DefinitionParser extends ParameterParser {
 
   private readonly weight: ParserMethod<[], WeightItem> = this.RULE("weight", (): WeightItem => {
     const start = this.here;
-    this.CONSUME(t.Weight);
+    const word = this.OR([{ ALT: () => this.CONSUME(t.Weight) }, { ALT: () => this.CONSUME(t.Frozen) }, { ALT: () => this.CONSUME(t.State) }]);
     const name = this.CONSUME(t.Identifier);
     const axes = this.wantAxes(1);
     this.equalsLeftOut();
@@ -55,7 +58,7 @@ export abstract class DefinitionParser extends ParameterParser {
     const from = this.OPTION2({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.from) });
     const when = this.OPTION3({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.when) });
     return this.ACTION(() => ({
-      kind: "weight", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), axes,
+      kind: "weight", role: word.image as WeightItem["role"], span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), axes,
       ...(initial ? { initial } : {}), ...(from ? { from } : {}), ...(when ? { when } : {}),
     }));
   });
@@ -73,6 +76,15 @@ export abstract class DefinitionParser extends ParameterParser {
       this.SUBRULE9(this.expression);
     });
   }
+
+  private readonly update: ParserMethod<[], UpdateItem> = this.RULE("update", (): UpdateItem => {
+    const start = this.here;
+    this.CONSUME(t.Update);
+    const name = this.CONSUME(t.Identifier);
+    this.CONSUME(t.Equals);
+    const value = this.want(1, "its next value");
+    return this.ACTION(() => ({ kind: "update", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), value }));
+  });
 
   private readonly linear: ParserMethod<[], LinearItem> = this.RULE("linear", (): LinearItem => {
     const start = this.here;
@@ -144,6 +156,7 @@ export abstract class DefinitionParser extends ParameterParser {
     this.OR<BodyItem>([
       { ALT: () => this.SUBRULE(this.require) },
       { ALT: () => this.SUBRULE(this.weight) },
+      { ALT: () => this.SUBRULE(this.update) },
       { ALT: () => this.SUBRULE(this.linear) },
       { ALT: () => this.SUBRULE(this.axis) },
       { ALT: () => this.SUBRULE(this.block) },
@@ -163,7 +176,7 @@ export abstract class DefinitionParser extends ParameterParser {
   /** Whether the next word is an item's keyword, and not a name that happens to be spelled so. */
   private startsItem(): boolean {
     if (this.next(t.Require)) return this.LA(2).tokenType !== t.Equals && (this.startsExpression(2) ? !this.next(t.LParen, 2) || this.sameLine() : false);
-    return (this.next(t.Weight) || this.next(t.Linear) || this.next(t.Axis) || this.next(t.Block)) && this.next(t.Identifier, 2);
+    return itemWords.some((word) => this.next(word)) && this.next(t.Identifier, 2);
   }
 
   private readonly contents: ParserMethod<[], Contents> = this.RULE("contents", (): Contents => {
@@ -260,10 +273,10 @@ export abstract class DefinitionParser extends ParameterParser {
           const { items, body } = this.SUBRULE(this.contents);
           this.ACTION(() => {
             for (const item of items) {
-              this.mistake("MOE1019", `a ${item.kind} stands in a body`, {
+              this.mistake("MOE1019", `${item.kind === "update" ? "an update" : `a ${item.kind === "weight" ? item.role : item.kind}`} stands in a body`, {
                 at: item.span,
                 label: "not here",
-                help: "weights, linears and blocks stand above the signature, not within its body",
+                help: "weights, updates, linears and blocks stand above the signature, not within its body",
               });
             }
           });

@@ -1,9 +1,10 @@
 import { EOF, type IToken, type ParserMethod } from "chevrotain";
 import type {
   AdapterDeclaration, AlwaysClause, AtClause, BalanceClause, BaseDeclaration, Call, ConstDeclaration, Declaration, ExpertsClause,
-  Expression, Import, KindArrow, Name, ParamDeclaration, Path, PathSegment, RouteClause, Setting, SiteClause, TrainDeclaration,
-  UnfreezeClause,
+  Expression, Import, KindArrow, MixClause, Name, ParamDeclaration, Patch, PatchEntry, Path, PathSegment, RouteClause, Setting,
+  SiteClause, TrainDeclaration, UnfreezeClause, VariantDeclaration,
 } from "./ast.ts";
+import { nearest } from "../diagnostics/index.ts";
 import { DefinitionParser } from "./definitions.ts";
 import type { Docs } from "./docs.ts";
 import type { Lines } from "./lines.ts";
@@ -84,23 +85,48 @@ export class MoeParser extends DefinitionParser {
     }));
   });
 
-  private readonly adapter: ParserMethod<[], AdapterDeclaration> = this.RULE("adapter", (): AdapterDeclaration => {
+  private readonly adapter: ParserMethod<[], AdapterDeclaration | VariantDeclaration> = this.RULE("adapter", (): AdapterDeclaration | VariantDeclaration => {
     const start = this.here;
     const sites: AtClause[] = [];
     this.CONSUME(t.Adapter);
     const name = this.CONSUME1(t.Identifier);
-    this.CONSUME(t.On);
-    const base = this.CONSUME2(t.Identifier);
+    const { base, of } = this.adapted();
     this.CONSUME(t.LCurly);
     this.MANY(() => {
       const site = this.SUBRULE(this.at);
       this.ACTION(() => sites.push(site));
     });
     this.CONSUME(t.RCurly);
-    return this.ACTION(() => ({
-      kind: "adapter", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), base: this.nameOf(base), sites,
-    }));
+    return this.ACTION((): AdapterDeclaration | VariantDeclaration => {
+      const common = { span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name) };
+      return of ? { kind: "variant", ...common, of: this.nameOf(of), sites } : { kind: "adapter", ...common, base: this.nameOf(base!), sites };
+    });
   });
+
+  /** `on BASE`, or `= ADAPTER with`. What is neither is read as the first, with a report. */
+  private adapted(): { readonly base?: IToken; readonly of?: IToken } {
+    const on = (): { base: IToken } => {
+      this.CONSUME(t.On);
+      return { base: this.CONSUME2(t.Identifier) };
+    };
+    const varied = (): { of: IToken } => {
+      this.CONSUME(t.Equals);
+      const of = this.CONSUME3(t.Identifier);
+      this.CONSUME(t.With);
+      return { of };
+    };
+    if (this.RECORDING_PHASE) return this.OR<{ base?: IToken; of?: IToken }>([{ ALT: on }, { ALT: varied }]);
+    if (this.next(t.Equals)) return varied();
+    if (!this.next(t.On)) {
+      this.unexpected("MOE1001", `expected \`on\` and a base, or \`=\` and an adapter, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `on` or `=`",
+        help: "an adapter stands on a base, `adapter A on llama { … }`, or varies another, `adapter B = A with { … }`",
+      });
+      this.quiet();
+    }
+    return on();
+  }
 
   private readonly at: ParserMethod<[], AtClause> = this.RULE("at", (): AtClause => {
     const start = this.here;
@@ -114,6 +140,7 @@ export class MoeParser extends DefinitionParser {
         { ALT: () => this.SUBRULE(this.always) },
         { ALT: () => this.SUBRULE(this.route) },
         { ALT: () => this.SUBRULE(this.balanceClause) },
+        { ALT: () => this.SUBRULE(this.mix) },
         { ALT: () => this.SUBRULE(this.unfreeze) },
       ]);
       this.ACTION(() => clauses.push(clause));
@@ -194,7 +221,7 @@ export class MoeParser extends DefinitionParser {
     const name = this.CONSUME(t.Identifier);
     const count = this.expertCount(name);
     this.CONSUME(t.Equals);
-    const value = this.SUBRULE(this.application);
+    const value = this.applied();
     return this.ACTION(() => ({ kind: "experts", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), count, value }));
   });
 
@@ -214,6 +241,76 @@ export class MoeParser extends DefinitionParser {
     return count;
   }
 
+  /** What an `experts` or an `always` clause applies. */
+  private applied(): Call | Patch {
+    if (this.RECORDING_PHASE) return this.OR1<Call | Patch>([{ ALT: () => this.SUBRULE(this.patch) }, { ALT: () => this.SUBRULE(this.application) }]);
+    return this.next(t.Patch) && this.next(t.LCurly, 2) ? this.SUBRULE(this.patch) : this.SUBRULE(this.application);
+  }
+
+  private readonly patch: ParserMethod<[], Patch> = this.RULE("patch", (): Patch => {
+    const start = this.here;
+    const entries: PatchEntry[] = [];
+    this.CONSUME(t.Patch);
+    this.CONSUME(t.LCurly);
+    this.MANY(() => {
+      const entry = this.SUBRULE(this.patchEntry);
+      this.ACTION(() => entries.push(entry));
+    });
+    this.CONSUME(t.RCurly);
+    return this.ACTION(() => {
+      const span = this.spanFrom(start);
+      if (entries.length === 0 && !this.inTrouble) {
+        this.mistake("MOE1001", "expected what the patch changes, but found `}`", {
+          at: { ...span, start: span.end - 1 },
+          label: "expected a linear's name",
+          help: "name linears of the block: `patch { gate_proj, up_proj: lora(rank: 16) }`",
+        });
+      }
+      return { kind: "patch", span, entries };
+    });
+  });
+
+  private readonly patchEntry: ParserMethod<[], PatchEntry> = this.RULE("patchEntry", (): PatchEntry => {
+    const start = this.here;
+    const linears: Name[] = [];
+    const first = this.CONSUME1(t.Identifier);
+    this.ACTION(() => linears.push(this.nameOf(first)));
+    this.MANY(() => {
+      this.CONSUME1(t.Comma);
+      const name = this.CONSUME2(t.Identifier);
+      this.ACTION(() => linears.push(this.nameOf(name)));
+    });
+    this.CONSUME(t.Colon);
+    const value = this.SUBRULE(this.application);
+    const span = this.ACTION(() => this.spanFrom(start));
+    this.OPTION(() => this.CONSUME2(t.Comma));
+    return this.ACTION(() => ({ span, linears, value }));
+  });
+
+  private readonly mix: ParserMethod<[], MixClause> = this.RULE("mix", (): MixClause => {
+    const start = this.here;
+    this.CONSUME(t.Mix);
+    const what = this.mixed();
+    return this.ACTION(() => ({ kind: "mix", span: this.spanFrom(start), ...this.docAt(start), what }));
+  });
+
+  private mixed(): MixClause["what"] {
+    if (!this.RECORDING_PHASE && !this.next(t.Outputs) && !this.next(t.Weights)) {
+      const meant = this.next(t.Identifier) ? nearest(this.LA(1).image, ["outputs", "weights"], 1)[0] : undefined;
+      this.unexpected("MOE1001", `expected \`outputs\` or \`weights\`, but found ${this.found()}`, {
+        at: this.spanOfNext(),
+        label: "expected `outputs` or `weights`",
+        help: "`mix outputs` weighs what the experts compute, `mix weights` what they are",
+        fixes: meant === undefined ? [] : [{ title: `write \`${meant}\``, edits: [{ span: this.spanOfNext(), text: meant }], safe: true }],
+      });
+      if (this.next(t.Identifier) && this.sameLine()) this.SKIP_TOKEN();
+      this.quiet();
+      return { kind: "outputs", span: this.missing().span };
+    }
+    const token = this.OR([{ ALT: () => this.CONSUME(t.Outputs) }, { ALT: () => this.CONSUME(t.Weights) }]);
+    return this.ACTION(() => ({ kind: token.tokenType === t.Weights ? ("weights" as const) : ("outputs" as const), span: this.spanOf(token) }));
+  }
+
   private readonly always: ParserMethod<[], AlwaysClause> = this.RULE("always", (): AlwaysClause => {
     const start = this.here;
     this.CONSUME(t.Always);
@@ -225,7 +322,7 @@ export class MoeParser extends DefinitionParser {
         return token;
       },
     });
-    const value = this.SUBRULE(this.application);
+    const value = this.applied();
     return this.ACTION(() => ({
       kind: "always", span: this.spanFrom(start), ...this.docAt(start), ...(name ? { name: this.nameOf(name) } : {}), value,
     }));

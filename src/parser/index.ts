@@ -11,6 +11,7 @@ import { maxCollected, maxDiagnostics } from "./tolerant.ts";
 export type * from "./ast.ts";
 export { childNodes, walk } from "./walk.ts";
 export { keywords, reservedWords } from "./tokens.ts";
+export { suppressionsOf, type Suppression } from "./suppressions.ts";
 
 /** Files longer than this (in UTF-16 units) are not parsed. */
 export const maxFileSize = 1_000_000;

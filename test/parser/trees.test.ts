@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parse, walk, type Expression, type FunctionDefinition } from "../../src/parser/index.ts";
+import { parse, suppressionsOf, walk, type Expression, type FunctionDefinition } from "../../src/parser/index.ts";
 import { MoeParser } from "../../src/parser/grammar.ts";
 import { checkTree, corpus, golden, printTree, root } from "./support.ts";
 
@@ -160,6 +160,87 @@ describe("lines and names", () => {
       },
       { value: { callee: { text: "localized" } }, map: [] },
     ]);
+  });
+});
+
+describe("adapters that vary, patches, mixes, state", () => {
+  it("a variant has no base of its own", () => {
+    const file = parse("/// Top-2.\nadapter B = A with { at ** { route top_k(2) } }", "t.moe");
+    expect(file.diagnostics).toEqual([]);
+    expect(file.declarations).toMatchObject([{ kind: "variant", name: { text: "B" }, of: { text: "A" }, doc: "Top-2.", sites: [{ clauses: [{ kind: "route" }] }] }]);
+  });
+
+  it("a patch names linears, each group with its definition", () => {
+    const file = parse("adapter A on b { at ** {\n experts f[8] = patch { gate_proj, up_proj: lora(rank: 4) down_proj: dora(rank: 2), o_proj: ia3() }\n always p = patch { q: lora(rank: 1) }\n always patch(rank: 1)\n mix weights\n mix outputs\n } }", "t.moe");
+    expect(file.diagnostics).toEqual([]);
+    const [adapter] = file.declarations;
+    expect(adapter?.kind === "adapter" && adapter.sites[0]!.clauses).toMatchObject([
+      {
+        kind: "experts",
+        value: {
+          kind: "patch",
+          entries: [
+            { linears: [{ text: "gate_proj" }, { text: "up_proj" }], value: { callee: { text: "lora" } } },
+            { linears: [{ text: "down_proj" }], value: { callee: { text: "dora" } } },
+            { linears: [{ text: "o_proj" }], value: { callee: { text: "ia3" } } },
+          ],
+        },
+      },
+      { kind: "always", name: { text: "p" }, value: { kind: "patch" } },
+      { kind: "always", value: { kind: "call", callee: { text: "patch" } } },
+      { kind: "mix", what: { kind: "weights" } },
+      { kind: "mix", what: { kind: "outputs" } },
+    ]);
+  });
+
+  it("what a definition keeps has a role", () => {
+    const file = parse(
+      "router r(rate: float) {\n weight W [in, expert] = zeros()\n frozen V [in] = W\n state b [expert] = zeros()\n (x [in]) -> [expert] { load = x @ W\n load + b }\n update b = b + rate * sign(mean(load) - load)\n}",
+      "t.moe",
+    );
+    expect(file.diagnostics).toEqual([]);
+    expect(file.declarations).toMatchObject([
+      {
+        items: [
+          { kind: "weight", role: "weight", name: { text: "W" } },
+          { kind: "weight", role: "frozen", name: { text: "V" } },
+          { kind: "weight", role: "state", name: { text: "b" } },
+          { kind: "update", name: { text: "b" }, value: { kind: "binary", operator: "+" } },
+        ],
+      },
+    ]);
+  });
+
+  it("their words may be names", () => {
+    const words = ["with", "mix", "weights", "outputs", "patch", "frozen", "state", "update"];
+    const file = parse(`fn f(${words.join(", ")}) {\n${words.map((w) => `  ${w} = ${w} + 1`).join("\n")}\n  patch * state\n}`, "t.moe");
+    expect(file.diagnostics).toEqual([]);
+  });
+});
+
+describe("suppressions", () => {
+  it("speak of their own line after code, of the next line of code above it", () => {
+    const text = [
+      "// moec: allow MOE2027 because the third kind is held out",
+      "// moec: allow MOE2031, because so",
+      "const a = 1 // moec: allow MOE9999",
+      "// moec: allow MOE2027 because of this",
+      "",
+      "const b = 2 // allow MOE2027 because of that",
+      "/// moec: allow MOE2027 because documented",
+      "const c = 3",
+      "// moec: allow MOE2027 because last",
+    ].join("\r\n");
+    const file = parse(text, "t.moe");
+    const found = suppressionsOf(file);
+    expect(found.map((s) => [s.code, s.reason, s.line, text.slice(s.covers.start, s.covers.end)])).toEqual([
+      ["MOE2027", "the third kind is held out", 2, "const a = 1 // moec: allow MOE9999"],
+      ["MOE2031", "so", 2, "const a = 1 // moec: allow MOE9999"],
+      ["MOE9999", "", 2, "const a = 1 // moec: allow MOE9999"],
+      ["MOE2027", "of this", 4, ""],
+      ["MOE2027", "last", 8, "// moec: allow MOE2027 because last"],
+    ]);
+    for (const s of found) expect(text.slice(s.span.start, s.span.end)).toMatch(/^\/\/ moec/);
   });
 });
 

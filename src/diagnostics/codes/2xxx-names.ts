@@ -137,4 +137,9 @@ export const nameCodes = codes({
     title: "an item that means nothing here",
     explain: "Linears and blocks are parts of a model. Experts and routers have weights of their own, which start from an initial value; a model's weights come from its checkpoint; a balance measures the gates and has no weights.",
   },
+  MOE2090: {
+    severity: "error",
+    title: "not there yet",
+    explain: "The language has a spelling for this, and the compiler does not carry it out yet. Nothing is trained that would silently mean less than what is written.",
+  },
 });
