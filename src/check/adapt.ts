@@ -7,85 +7,114 @@ import { Scope } from "./scope.ts";
 import { suggest } from "./suggest.ts";
 import { showAxes, showConst, type AxisRef, type Tensor } from "./values.ts";
 
-/** What an adapted linear works on. */
-export interface SiteInput {
-  /** The layer's input and its frozen output. */
+/** What a router and the balances on its gates work on. */
+export interface RoutingInput {
+  /** The routed layer's input, or the block's. */
   readonly x: Tensor;
-  readonly y: Tensor;
-  /** The frozen weight [in, out], in whatever order it lies. */
-  readonly W: Tensor;
   /** f32 [sample, position]: 1 at real tokens. */
   readonly mask: Tensor;
   /** i32 [sample]: index among `kinds`, or -1; absent where kinds are not known (generation). */
   readonly kind?: Tensor;
   readonly kinds: readonly string[];
+  /** Names of adapter tensors for a layer: prefix is the path there. */
+  readonly filePrefix: (layer: number | undefined) => string;
+  /** How many routers the clause has, for a mean over them. */
+  readonly sites: number;
+}
+
+/** What an adapted linear works on. */
+export interface SiteInput extends RoutingInput {
+  /** The layer's frozen output. */
+  readonly y: Tensor;
+  /** The frozen weight [in, out], in whatever order it lies. */
+  readonly W: Tensor;
   /** The frozen weight's tensor in the checkpoint, and its axes there: what first values may be computed from. */
   readonly frozen: { readonly tensor: (layer: number | undefined) => string; readonly order: readonly AxisRef[] };
   /** Whether balance terms and the use of groups are wanted. */
   readonly statistics: boolean;
-  /** Names of adapter tensors for a layer: prefix is the linear's path there. */
-  readonly filePrefix: (layer: number | undefined) => string;
-  /** How many sites the clause has, for a mean over them. */
-  readonly sites: number;
 }
 
-export interface SiteOutput {
-  readonly output: Tensor;
-  /** [sample, position, expert], where the site is routed. */
-  readonly gates?: Tensor;
-  /** The weighted sum of its balance terms, a scalar. */
+/** A router's gates. */
+export interface Routed {
+  /** [sample, position, expert] where it looks at tokens. */
+  readonly gates: Tensor;
+  readonly expert: AxisRef;
+  /** What its text names on the way: balances may ask for it. */
+  readonly intermediates: ReadonlyMap<string, Tensor>;
+}
+
+export interface Balanced {
+  /** The weighted sum of the plan's balance terms, a scalar. */
   readonly balance?: Tensor;
   /** Each term before weighting, in the order of the text. */
   readonly terms: readonly Tensor[];
 }
 
-/**
- * Applies a plan to one linear: y + Σ always(x) + Σ_e gates_e · expert_e(x).
- * Everything general: each expert for every token, gates multiplied, summed over the experts. What makes it cheap is
- * the passes' work.
- */
+export interface SiteOutput extends Balanced {
+  readonly output: Tensor;
+  readonly gates?: Tensor;
+}
+
+/** Applies a plan to one linear whose router is its own: `route`, `applyExperts` and `balance` together. */
 export function applySite(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: SiteInput): SiteOutput {
+  const routed = route(elaborator, plan, place, input);
+  const output = applyExperts(elaborator, plan, place, input, routed);
+  const balanced: Balanced = input.statistics && routed ? balance(elaborator, plan, place, routed, input) : { terms: [] };
+  return { output, ...balanced, ...(routed ? { gates: routed.gates } : {}) };
+}
+
+/** The gates of a plan's router, where it has one. */
+export function route(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: RoutingInput): Routed | undefined {
   const { ops } = elaborator;
-  let gates: Tensor | undefined;
-  let offered = new Map<string, Tensor>();
-  let expertAxis: AxisRef | undefined;
-  if (plan.router && plan.experts > 0) {
-    expertAxis = ops.axes.get("expert", plan.experts);
-    const axis = expertAxis;
-    const routed = ops.inside("router", () => router(elaborator, plan.router!, place, axis, input));
-    gates = routed.gates;
-    ops.emitter.label?.(gates.handle, "gates");
-    offered = routed.intermediates;
-  }
+  if (!plan.router || plan.experts === 0) return undefined;
+  const axis = ops.axes.get("expert", plan.experts);
+  const routed = ops.inside("router", () => router(elaborator, plan.router!, place, axis, input));
+  ops.emitter.label?.(routed.gates.handle, "gates");
+  return { ...routed, expert: axis };
+}
+
+/**
+ * y + Σ always(x) + Σ_e gates_e · expert_e(x). Everything general: each expert for every token, gates multiplied, summed
+ * over the experts. What makes it cheap is the passes' work.
+ */
+export function applyExperts(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: SiteInput, routed: Routed | undefined): Tensor {
+  const { ops } = elaborator;
   let output = input.y;
   for (const bank of plan.banks) {
-    if (!bank.always && (!gates || !expertAxis)) continue;
+    if (!bank.always && !routed) continue;
     output = ops.inside(bank.name, () =>
       ops.at(bank.call.span, () => {
         if (bank.always) return ops.arithmetic("add", output, expert(elaborator, bank, place, undefined, plan, input));
-        const whole = bank.start === 0 && bank.count === plan.experts;
-        const own = whole ? expertAxis! : ops.axes.get(bank.name, bank.count, axisNames(input.x, input.y, gates!));
-        const share = whole ? gates! : ops.slice(gates!, expertAxis!, bank.start, own);
+        const { own, share } = shareOf(elaborator, bank, plan, routed!, [input.x, input.y]);
         const value = expert(elaborator, bank, place, own, plan, input);
         return ops.arithmetic("add", output, ops.reduce("sum", ops.arithmetic("mul", share, value), [own]));
       }),
     );
   }
-  if (output !== input.y) output = ops.transpose(output, input.y.axes);
+  return output === input.y ? output : ops.transpose(output, input.y.axes);
+}
+
+/** A bank's own expert axis, and its part of the gates. `beside` are tensors whose axes it must not be called like. */
+export function shareOf(elaborator: Elaborator, bank: Bank, plan: SitePlan, routed: Routed, beside: readonly Tensor[]): { readonly own: AxisRef; readonly share: Tensor } {
+  const { ops } = elaborator;
+  if (bank.start === 0 && bank.count === plan.experts) return { own: routed.expert, share: routed.gates };
+  const own = ops.axes.get(bank.name, bank.count, axisNames(...beside, routed.gates));
+  return { own, share: ops.slice(routed.gates, routed.expert, bank.start, own) };
+}
+
+/** The balance terms on a router's gates. */
+export function balance(elaborator: Elaborator, plan: SitePlan, place: SitePlace, routed: Routed, input: RoutingInput): Balanced {
+  const { ops } = elaborator;
   const terms: Tensor[] = [];
-  let balance: Tensor | undefined;
-  if (input.statistics && gates && expertAxis) {
-    for (const planned of plan.balances) {
-      const axis = expertAxis;
-      const g = gates;
-      const term = ops.inside("balance", () => ops.at(planned.clause.span, () => balanceTerm(elaborator, planned, plan, place, axis, g, offered, input)));
-      terms.push(term);
-      const factor = planned.weight / (planned.reduction === "mean" ? input.sites : 1);
-      const weighted = ops.at(planned.clause.span, () => ops.arithmetic("mul", term, ops.scalar(factor)));
-      balance = balance ? ops.arithmetic("add", balance, weighted) : weighted;
-    }
+  let total: Tensor | undefined;
+  for (const planned of plan.balances) {
+    const term = ops.inside("balance", () => ops.at(planned.clause.span, () => balanceTerm(elaborator, planned, plan, place, routed, input)));
+    terms.push(term);
+    const factor = planned.weight / (planned.reduction === "mean" ? input.sites : 1);
+    const weighted = ops.at(planned.clause.span, () => ops.arithmetic("mul", term, ops.scalar(factor)));
+    total = total ? ops.arithmetic("add", total, weighted) : weighted;
   }
-  return { output, terms, ...(gates ? { gates } : {}), ...(balance ? { balance } : {}) };
+  return { terms, ...(total ? { balance: total } : {}) };
 }
 
 function axisNames(...tensors: readonly (Tensor | undefined)[]): Set<string> {
@@ -96,9 +125,9 @@ function axisNames(...tensors: readonly (Tensor | undefined)[]): Set<string> {
  * The definition's scope at a place: sides, arguments, and what more it may speak of. Axes that a definition declares
  * are its own, whatever the model calls the axes of what the definition is given.
  */
-function definitionScope(applied: Applied, place: SitePlace, input: SiteInput, expertAxis?: AxisRef): Scope {
+function definitionScope(applied: Applied, place: SitePlace, given: readonly Tensor[], expertAxis?: AxisRef): Scope {
   const scope = placeScope(place);
-  for (const name of axisNames(input.x, input.y)) scope.hidden.add(name);
+  for (const name of axisNames(...given)) scope.hidden.add(name);
   for (const [name, value] of applied.parameters) scope.define(name, value);
   if (expertAxis) {
     scope.define("expert", { kind: "axis", axis: expertAxis });
@@ -160,9 +189,9 @@ function article(kind: string): string {
   return kind === "expert" ? "an expert" : `a ${kind}`;
 }
 
-function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: SiteInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
-  const scope = definitionScope(applied, place, input, expertAxis);
-  items(elaborator, applied, scope, place, undefined, (layer) => [`${input.filePrefix(layer)}.router`], () => [], input);
+function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: RoutingInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
+  const scope = definitionScope(applied, place, [input.x], expertAxis);
+  items(elaborator, applied, scope, place, undefined, { own: (layer) => [`${input.filePrefix(layer)}.router`] });
   const signature = signatureOf(applied);
   const body = new Scope(scope);
   bindOffers(elaborator, applied, signature, body, new Map([["x", input.x], ["mask", input.mask]]), "a router");
@@ -174,7 +203,7 @@ function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expe
 }
 
 function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput): Tensor {
-  const scope = definitionScope(bank, place, input);
+  const scope = definitionScope(bank, place, [input.x, input.y]);
   if (axis) scope.hidden.add(axis.name);
   // Files keep experts apart, under the groups' names: how they are stacked is nobody's business there.
   const names = (layer: number | undefined): string[] => {
@@ -186,7 +215,7 @@ function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: Axis
     });
   };
   const shared = (layer: number | undefined): string[] => [`${input.filePrefix(layer)}.${bank.name}.shared`];
-  items(elaborator, bank, scope, place, axis, names, shared, input);
+  items(elaborator, bank, scope, place, axis, { own: names, shared, frozen: input.frozen });
   const signature = signatureOf(bank);
   const body = new Scope(scope);
   const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
@@ -194,9 +223,19 @@ function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: Axis
   return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body, [place.out]));
 }
 
+/** What a definition's weights belong to in files, by layer. */
+interface Owners {
+  /** One name a slice along the expert axis, or one. */
+  readonly own: (layer: number | undefined) => string[];
+  /** Of weights that a group's experts have in common. */
+  readonly shared?: (layer: number | undefined) => string[];
+  /** The frozen weight that first values may be computed from. */
+  readonly frozen?: SiteInput["frozen"];
+}
+
 /**
  * Declares a definition's axes and weights; the weights are mapped over the expert axis where there is one. `owners` names
- * what they belong to in files: one a slice.
+ * what they belong to in files.
  */
 function items(
   elaborator: Elaborator,
@@ -204,9 +243,7 @@ function items(
   scope: Scope,
   place: SitePlace,
   expertAxis: AxisRef | undefined,
-  owners: (layer: number | undefined) => string[],
-  sharedOwner: (layer: number | undefined) => string[],
-  input: SiteInput,
+  owners: Owners,
 ): void {
   const { ops } = elaborator;
   for (const item of applied.definition.items) {
@@ -216,7 +253,7 @@ function items(
     // The side that contracts with the input comes first, then the expert, so that A of all experts is one matrix
     // [in, expert·rank]; where the weight does not meet the input, the expert leads: B is [expert·rank, out].
     const mapped = applied.shared.has(item.name.text) ? undefined : expertAxis;
-    const names = mapped || !expertAxis ? owners : sharedOwner;
+    const names = !mapped && expertAxis && owners.shared ? owners.shared : owners.own;
     const first = initial(elaborator, item, declared, scope, place);
     const axes = !mapped ? declared : declared[0] === place.in ? [declared[0], mapped, ...declared.slice(1)] : [mapped, ...declared];
     const tensor: Tensor = {
@@ -233,7 +270,7 @@ function items(
           // Matrices lie in files as PyTorch's linear layers keep them: the output side first.
           order: [...(mapped ? [mapped] : []), ...(declared.length === 2 ? [declared[1]!, declared[0]!] : declared)],
           adapter: { names: (layer) => names(layer).map((o) => `${o}.${item.name.text}`), ...(mapped ? { along: mapped } : {}) },
-          ...(first.kind === "base_norm" ? { base: input.frozen } : {}),
+          ...(first.kind === "base_norm" && owners.frozen ? { base: owners.frozen } : {}),
         },
         ops.at(item.span, () => ops.origin()),
       ),
@@ -300,18 +337,16 @@ function balanceTerm(
   planned: PlannedBalance,
   plan: SitePlan,
   place: SitePlace,
-  expertAxis: AxisRef,
-  gates: Tensor,
-  intermediates: ReadonlyMap<string, Tensor>,
-  input: SiteInput,
+  { gates, expert: expertAxis, intermediates }: Routed,
+  input: RoutingInput,
 ): Tensor {
   const { ops } = elaborator;
-  const scope = definitionScope(planned, place, input, expertAxis);
+  const scope = definitionScope(planned, place, [input.x], expertAxis);
   const sample = ops.axes.get("sample", "sample");
   const position = ops.axes.get("position", "position");
   scope.define("sample", { kind: "axis", axis: sample });
   scope.define("position", { kind: "axis", axis: position });
-  items(elaborator, planned, scope, place, undefined, () => [], () => [], input);
+  items(elaborator, planned, scope, place, undefined, { own: () => [] });
   const mask = planned.unmasked ? ops.expand(ops.scalar(1), [sample, position]) : input.mask;
   const offers = new Map<string, Tensor>([["gates", gates], ["mask", mask], ...intermediates]);
   const signature = signatureOf(planned);

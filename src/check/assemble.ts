@@ -1,10 +1,10 @@
 import { fail } from "../diagnostics/index.ts";
 import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
-import { applySite } from "./adapt.ts";
+import { applyExperts, balance, route, type Routed, type RoutingInput, type SiteInput } from "./adapt.ts";
 import type { LayerRun } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
-import { planKey, type SitePlan } from "./plan.ts";
+import { planKey, type SitePlace, type SitePlan } from "./plan.ts";
 import { Scope } from "./scope.ts";
 import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
 
@@ -27,6 +27,16 @@ export interface ForwardInput {
   readonly mask: Tensor;
   /** i32 [sample] */
   readonly kind: Tensor;
+}
+
+/** A block while its body is elaborated: what a router of the whole block looks at. */
+interface OpenBlock {
+  readonly path: readonly string[];
+  readonly x: Tensor;
+  /** The axis of x that a router contracts: the last that the block declares. */
+  readonly axis: AxisRef;
+  /** Gates by clause, made when the first of its linears asks. */
+  readonly routed: Map<unknown, Routed | undefined>;
 }
 
 /** Sums over sites while layers are elaborated. */
@@ -56,6 +66,7 @@ export class Assembly {
   readonly #position: AxisRef;
   #input!: ForwardInput;
   #totals: Totals = {};
+  #blocks: OpenBlock[] = [];
   /** The run of layers being elaborated. */
   #run: LayerRun | undefined;
 
@@ -195,26 +206,59 @@ export class Assembly {
     if (!plan || (!plan.router && !plan.banks.length)) return y;
     const place = { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
     const path = ops.path;
-    const site = ops.at(plan.at.span, () =>
-      applySite(this.#elaborator, plan, place, {
-        x,
-        y,
-        W,
-        mask: this.#input.mask,
-        kind: this.#input.kind,
-        kinds: this.#adapter.kinds,
-        frozen: { tensor: (layer) => this.#nodes.get(this.#pathOf("", layer, path))!.tensors[0]!.name, order: node.tensors[0]!.axes },
-        statistics: this.#statistics,
-        filePrefix: (layer) => this.#pathOf("", layer, path),
-        sites: this.#adapter.siteCount(plan),
-      }),
-    );
-    if (site.balance) this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, site.balance) : site.balance;
-    if (this.#statistics && site.gates && this.#adapter.groups.length) {
-      const share = this.#usage(plan, site.gates);
+    const input: SiteInput = {
+      ...this.#routingInput(plan, x, path),
+      y,
+      W,
+      frozen: { tensor: (layer) => this.#nodes.get(this.#pathOf("", layer, path))!.tensors[0]!.name, order: node.tensors[0]!.axes },
+      statistics: this.#statistics,
+    };
+    return ops.at(plan.at.span, () => {
+      const routed = plan.scope === "block" ? this.#routeBlock(plan, place) : this.#routed(plan, place, input);
+      return applyExperts(this.#elaborator, plan, place, input, routed);
+    });
+  }
+
+  #routingInput(plan: SitePlan, x: Tensor, path: readonly string[]): RoutingInput {
+    return {
+      x,
+      mask: this.#input.mask,
+      kind: this.#input.kind,
+      kinds: this.#adapter.kinds,
+      filePrefix: (layer) => this.#pathOf("", layer, path),
+      sites: this.#adapter.siteCount(plan),
+    };
+  }
+
+  /** A router's gates; its balance terms and the use of its groups go to the totals. */
+  #routed(plan: SitePlan, place: SitePlace, input: RoutingInput): Routed | undefined {
+    const { ops } = this.#elaborator;
+    const routed = route(this.#elaborator, plan, place, input);
+    if (!routed || !this.#statistics) return routed;
+    const term = balance(this.#elaborator, plan, place, routed, input).balance;
+    if (term) this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, term) : term;
+    if (this.#adapter.groups.length) {
+      const share = this.#usage(plan, routed.gates);
       this.#totals.usage = this.#totals.usage ? ops.arithmetic("add", this.#totals.usage, share) : share;
     }
-    return site.output;
+    return routed;
+  }
+
+  /** One router for the linears of a block: it looks at the block's input, and they share its gates. */
+  #routeBlock(plan: SitePlan, place: SitePlace): Routed | undefined {
+    const { ops } = this.#elaborator;
+    const block = this.#blocks.at(-1);
+    if (!block) return fail("MOE2021", "a router per block needs a block around the layer", { at: plan.at.path.span });
+    if (!block.routed.has(plan.at)) {
+      const within = ops.path;
+      ops.path = block.path;
+      try {
+        block.routed.set(plan.at, this.#routed(plan, { ...place, in: block.axis, out: block.axis }, this.#routingInput(plan, block.x, block.path)));
+      } finally {
+        ops.path = within;
+      }
+    }
+    return block.routed.get(plan.at);
   }
 
   /** [sample, groups]: the gates' mass by group over the real tokens, as shares of the whole. */
@@ -253,7 +297,22 @@ export class Assembly {
     this.#items(item.items, scope);
     const body = new Scope(scope);
     this.#bind(item, body, args, at);
-    return this.#signature(item.signature, body, item.name.text);
+    const open = this.#open(item, body, args);
+    if (open) this.#blocks.push(open);
+    try {
+      return this.#signature(item.signature, body, item.name.text);
+    } finally {
+      if (open) this.#blocks.pop();
+    }
+  }
+
+  /** A block whose first parameter is a tensor with declared axes may have a router. */
+  #open(item: BlockItem, scope: Scope, args: readonly Given[]): OpenBlock | undefined {
+    const [parameter] = item.signature.parameters;
+    const x = args[0]?.value;
+    if (parameter?.kind !== "tensor" || !parameter.axes || x?.kind !== "tensor") return undefined;
+    const axis = this.#elaborator.declared(parameter.axes, scope).at(-1);
+    return axis && axis !== this.#position ? { path: this.#elaborator.ops.path, x, axis, routed: new Map() } : undefined;
   }
 
   /** A scope for a body: samples and positions are mapped over unless its signature mentions them. */

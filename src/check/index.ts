@@ -341,7 +341,7 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
   const planner = new Planner(context.definitions, dry, context.constants);
   const sites = new Map<string, SitePlan>();
   const unfrozen = new Set<string>();
-  const counts = new Map<AtClause, number>();
+  const routers = new Map<AtClause, Set<string>>();
   const owners = new Map<string, AtClause>();
   const report = (d: Diagnostic) => reporter.add(d);
   if (declaration.sites.length === 0) reporter.add(diagnostic("MOE2025", `the adapter "${declaration.name.text}" adapts nothing`, { at: declaration.name.span, help: "add a clause: at PATH { … }" }));
@@ -378,10 +378,10 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
       const plan = planner.plan(at, place, reporter.guard, report);
       for (const a of [...plan.banks, ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
       sites.set(path, plan);
-      counts.set(at, (counts.get(at) ?? 0) + 1);
+      routers.set(at, (routers.get(at) ?? new Set()).add(routerPath(path, plan)));
     }
   }
-  return { sites, unfrozen, kinds: kindsOf(sites), groups: groupsOf(sites), siteCount: (plan) => counts.get(plan.at) ?? 1 };
+  return { sites, unfrozen, kinds: kindsOf(sites), groups: groupsOf(sites), siteCount: (plan) => routers.get(plan.at)?.size ?? 1 };
 }
 
 function planSyntaxOnly(at: AtClause, report: (d: Diagnostic) => void): void {
@@ -398,16 +398,21 @@ function kindsOf(sites: ReadonlyMap<string, SitePlan>): string[] {
   return [...kinds];
 }
 
+/** The layer or block that a site's router belongs to. */
+function routerPath(path: string, plan: SitePlan): string {
+  return plan.scope === "block" ? path.slice(0, Math.max(0, path.lastIndexOf("."))) : path;
+}
+
+/** All groups, with the number of routers that each is weighed by. */
 function groupsOf(sites: ReadonlyMap<string, SitePlan>): { name: string; experts: number; sites: number }[] {
-  const groups = new Map<string, { name: string; experts: number; sites: number }>();
-  for (const plan of sites.values()) {
+  const groups = new Map<string, { experts: number; routers: Set<string> }>();
+  for (const [path, plan] of sites) {
     for (const g of plan.groups) {
-      const known = groups.get(g.name);
-      if (known) known.sites++;
-      else groups.set(g.name, { name: g.name, experts: g.count, sites: 1 });
+      const known = groups.get(g.name) ?? { experts: g.count, routers: new Set() };
+      groups.set(g.name, { ...known, routers: known.routers.add(routerPath(path, plan)) });
     }
   }
-  return [...groups.values()];
+  return [...groups].map(([name, { experts, routers }]) => ({ name, experts, sites: routers.size }));
 }
 
 /** The tensors that a batch brings, as parameters of an elaboration. */

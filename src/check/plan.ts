@@ -52,6 +52,8 @@ export interface SitePlan {
   /** All routed experts. */
   readonly experts: number;
   readonly router?: Applied;
+  /** Whether each linear has a router of its own, or the linears of a block share one that looks at the block's input. */
+  readonly scope: "linear" | "block";
   readonly balances: readonly PlannedBalance[];
   readonly unfreeze: boolean;
 }
@@ -122,13 +124,16 @@ export class Planner {
     }
     let router: Applied | undefined;
     let routeAt: Span | undefined;
+    let per: SitePlan["scope"] = "linear";
     for (const clause of at.clauses) {
       if (clause.kind !== "route") continue;
       guard(() => {
         if (routeAt) fail("MOE2020", "a site has one router", { at: clause.span, secondary: [{ span: routeAt, text: "the first is here" }] });
         routeAt = clause.span;
         if (clause.per) {
-          fail("MOE2021", `a router per ${clause.per.text} is not there yet: a router belongs to one linear`, { at: clause.per.span, help: "leave it out: each linear then has a router of its own" });
+          const { text } = clause.per;
+          if (text !== "linear" && text !== "block") fail("MOE2021", `a router per ${text} is not there yet`, { at: clause.per.span, ...suggest(clause.per, ["linear", "block"], "a router is per linear, or per block: its linears then share the gates") });
+          per = text;
         }
         router = this.#apply(clause, scope, place, experts);
       });
@@ -152,7 +157,7 @@ export class Planner {
     }
     const unfreeze = at.clauses.some((c) => c.kind === "unfreeze");
     if (at.clauses.length === 0) report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: where, help: "add `experts`, `always` or `unfreeze`" }));
-    return { at, banks: nameBanks(banks, named), groups, experts, balances, unfreeze, ...(router ? { router } : {}) };
+    return { at, banks: nameBanks(banks, named), groups, experts, balances, unfreeze, scope: per, ...(router ? { router } : {}) };
   }
 
   /** Every group and always-on expert of a site has a name of its own: its weights lie under it. */
@@ -308,6 +313,7 @@ export function planKey(plan: SitePlan): string {
     plan.banks.map((b) => [applicationKey(b), b.name, b.always, b.count, b.start]),
     plan.groups.map((g) => [g.name, g.start, g.count]),
     plan.router ? applicationKey(plan.router) : null,
+    plan.scope,
     plan.balances.map((b) => [applicationKey(b), b.weight, b.reduction, b.unmasked, [...b.map]]),
     plan.unfreeze,
   ]);

@@ -36,6 +36,7 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
       router,
       balances: definition.kind === "balance" ? [{ ...applied, clause, weight: 1, reduction: "sum", unmasked: false, map: new Map([["kind", ["group"]]]) }] : [],
       unfreeze: false,
+      scope: "linear",
     },
     place,
     {
