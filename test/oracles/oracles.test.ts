@@ -16,6 +16,7 @@ const layers: readonly Case[] = ([
   ["loramoe_no_types", 18],
   ["loramoe_delta03", 32],
   ["loramoe_mlp", 83, "loramoe"],
+  ["hydralora", 10],
   ["mola", 24],
   ["mola_top1", 24],
   ["adamole", 28],

@@ -168,9 +168,13 @@ function namesFor(sites: readonly (readonly [string, string, SitePlan])[]): (our
       for (const w of weightNames(applied)) {
         const names = [`${prefix}expert.${number}.${w}`];
         // What stands alone at its site need not be numbered: "magnitude", "ia3.l", PEFT's "lora_A".
-        if (applied.always) names.push(`${prefix}${w}`, `${prefix}${applied.definition.name.text}.${w}`, `weight.model.${theirs}.lora_${w}.weight`);
+        // A variant goes by the name of its kind: "ia3.l" is ia3_input's too.
+        const { text } = applied.definition.name;
+        if (applied.always) names.push(`${prefix}${w}`, `${prefix}${text}.${w}`, `${prefix}${text.split("_")[0]}.${w}`, `weight.model.${theirs}.lora_${w}.weight`);
         known.set(`${ours}.${owner}.${w}`, names);
       }
+      // What the experts of a group have in common stands once for all of them.
+      for (const w of applied.shared) known.set(`${ours}.${applied.name}.shared.${w}`, [`${prefix}shared.${w}`, `${prefix}${applied.name}.shared.${w}`]);
       number++;
     };
     for (const b of plan.banks) {
