@@ -5,10 +5,11 @@
 import type { Scalar, Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
 import { randomNormal, randomUniform } from "./backends/random.ts";
+import { floatOf } from "./portable.ts";
 import type { CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
-export { broadcastOf, cosOf, sinOf, transposeOf, whereOf } from "./portable.ts";
+export { broadcastOf, cosOf, floatOf, sinOf, transposeOf, whereOf } from "./portable.ts";
 
 // What generated TypeScript names, so that this module alone is enough for it.
 export type { Manifest } from "../formats/manifest.ts";
@@ -79,7 +80,7 @@ export function logSoftmax(tf: Tf, x: Tensor): Tensor {
  */
 export function oneHot(tf: Tf, indices: Tensor, classes: Tensor): Tensor {
   return tf.tidy(() => {
-    const hot = tf.cast(tf.equal(tf.reshape(indices, [indices.size, 1]), classes), "float32");
+    const hot = floatOf(tf, tf.equal(tf.reshape(indices, [indices.size, 1]), classes));
     return tf.reshape(hot, [...indices.shape, classes.size]);
   });
 }
@@ -97,8 +98,8 @@ export function isTop(tf: Tf, x: Tensor, k: number): Tensor {
     const other = tf.reshape(x, [rows, 1, n]);
     const index = tf.range(0, n, 1, "int32");
     const lower = tf.less(tf.reshape(index, [1, 1, n]), tf.reshape(index, [1, n, 1]));
-    const tied = tf.mul(tf.cast(tf.equal(other, own), "float32"), tf.cast(lower, "float32"));
-    const before = tf.sum(tf.add(tf.cast(tf.greater(other, own), "float32"), tied), -1);
+    const tied = tf.mul(floatOf(tf, tf.equal(other, own)), floatOf(tf, lower));
+    const before = tf.sum(tf.add(floatOf(tf, tf.greater(other, own)), tied), -1);
     return tf.reshape(tf.less(before, tf.scalar(k - 0.5)), x.shape);
   });
 }

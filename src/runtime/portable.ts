@@ -38,11 +38,19 @@ function turned(tf: Tf, x: Tensor, quarters: number): Tensor {
   });
 }
 
+/**
+ * Whole numbers or truths as float32. WebGPU's cast leaves the integers in place under another name, at which kernels that
+ * read their operand as it lies (transpose, matrix products) then fail: only arithmetic turns them.
+ */
+export function floatOf(tf: Tf, x: Tensor): Tensor {
+  return onWebGPU(tf) ? tf.tidy(() => tf.mul(tf.cast(x, "float32"), tf.scalar(1, "float32"))) : tf.cast(x, "float32");
+}
+
 /** Axes in another order. WebGPU's kernel takes float32 only; whole numbers below 2^24 are exact there. */
 export function transposeOf(tf: Tf, x: Tensor, order: number[]): Tensor {
   if (x.dtype === "float32" || !onWebGPU(tf)) return tf.transpose(x, order);
   return tf.tidy(() => {
-    const moved = tf.transpose(tf.cast(x, "float32"), order);
+    const moved = tf.transpose(floatOf(tf, x), order);
     return x.dtype === "bool" ? tf.notEqual(moved, 0) : tf.cast(moved, x.dtype);
   });
 }

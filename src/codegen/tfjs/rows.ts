@@ -151,6 +151,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const x = at(op, 0);
     // A cast to bool keeps a float's low byte on wasm, so it is a comparison.
     if (op.attributes.dtype === "bool") return plain(`tf.notEqual(${scope.name(x)}, ${zeroOf(scope, tensorType(x).dtype)})`);
+    if (op.attributes.dtype === "f32" && tensorType(x).dtype !== "f32") return plain(cast(scope, `${scope.module.helper("floatOf")}(tf, ${scope.name(x)})`, result(op)));
     return plain(`tf.cast(${scope.name(x)}, "${dtypeNames[op.attributes.dtype]}")`);
   },
   stop: (op, scope) => copyOf(scope, at(op, 0)),
