@@ -7,6 +7,7 @@ import type {
   Call,
   Expression,
   FunctionDefinition,
+  ListExpression,
   Name,
   Parameter,
   ParameterType,
@@ -47,6 +48,7 @@ export class Elaborator {
   readonly training: boolean;
   readonly warn: (d: Diagnostic) => void;
   #depth = 0;
+  #calls = 0;
 
   constructor(ops: TensorOps, functions: ReadonlyMap<string, FunctionDefinition>, training: boolean, warn: (d: Diagnostic) => void = () => {}) {
     this.ops = ops;
@@ -77,7 +79,7 @@ export class Elaborator {
         return found;
       }
       case "list":
-        return constant(e.items.map((item) => this.evaluateConst(item, scope, "a list holds compile-time values").value));
+        return constant(this.#list(e, scope));
       case "member":
         return this.#member(e, scope);
       case "index":
@@ -107,6 +109,15 @@ export class Elaborator {
       case "call":
         return this.call(e, scope);
     }
+  }
+
+  /** A list. Lists of lists made from constants could double with each line of the text, so their size is bounded. */
+  #list(e: ListExpression, scope: Scope): ConstValue[] {
+    const values = e.items.map((item) => this.evaluateConst(item, scope, "a list holds compile-time values").value);
+    const size = values.reduce<number>((n, v) => n + (listSizes.get(v as object) ?? 1), 0);
+    if (size > 10_000) fail("MOE2012", "a list of more than 10,000 values", { at: e.span });
+    listSizes.set(values, size);
+    return values;
   }
 
   /** An expression that must be known at compile time. */
@@ -443,7 +454,10 @@ export class Elaborator {
   // ——— fn ———
 
   #callFunction(fn: FunctionDefinition, e: Call, scope: Scope): Entity {
-    if (++this.#depth > 64) fail("MOE2012", `"${fn.name.text}" calls itself without end`, { at: e.span });
+    if (this.#depth >= 64) fail("MOE2012", `"${fn.name.text}" calls itself without end`, { at: e.span });
+    // Functions that call each other twice would double the work with each: 40 lines could keep a computer busy for days.
+    if (++this.#calls > 200_000) fail("MOE2012", "the functions of this spec are called more than 200,000 times", { at: e.span });
+    this.#depth++;
     try {
       const inner = new Scope(undefined, []);
       const bound = this.bind(fn.name.text, fn.parameters, e.args, e.span);
@@ -559,6 +573,9 @@ export class Elaborator {
     this.warn(diagnostic(...args));
   }
 }
+
+/** How many values a list holds in all, by the list. */
+const listSizes = new WeakMap<object, number>();
 
 /** Ends a unit of which all has been said already, by the parser or elsewhere: an error with no diagnostics. */
 export class SyntaxUnit extends DiagnosticError {

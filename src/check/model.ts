@@ -2,7 +2,7 @@ import { diagnostic, fail, nearest, type Diagnostic } from "../diagnostics/index
 import type { BlockItem, BodyItem, ConfigField, LinearItem, ModelDefinition, ParameterType, WeightItem } from "../parser/ast.ts";
 import type { Elaborator } from "./elaborate.ts";
 import { Scope } from "./scope.ts";
-import { constant, type AxisRef, type ConstValue } from "./values.ts";
+import { constant, showConst, type AxisRef, type ConstValue } from "./values.ts";
 
 /** The place of a weight, a linear or a block in a model, once per layer: what paths name. */
 export interface ModelNode {
@@ -37,8 +37,13 @@ export interface ModelInstance {
 
 /** The JSON Schema that a configuration must satisfy for a model definition. Unknown fields are Hugging Face's business. */
 export function configSchema(definition: ModelDefinition): object {
-  return recordSchema(definition.fields);
+  let schema = schemas.get(definition);
+  if (!schema) schemas.set(definition, (schema = recordSchema(definition.fields)));
+  return schema;
 }
+
+/** One object a definition, so that whoever compiles schemas need not do it again. */
+const schemas = new WeakMap<ModelDefinition, object>();
 
 function recordSchema(fields: readonly ConfigField[]): object {
   return {
@@ -135,7 +140,7 @@ export function instantiate(definition: ModelDefinition, raw: { readonly [name: 
           }
           const count = elaborator.evaluateConst(item.count, inner, "the number of layers is known at compile time").value;
           if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1 || count > 10_000) {
-            fail("MOE3005", `a stack has from 1 to 10,000 layers, this is ${String(count)}`, { at: item.count.span });
+            fail("MOE3005", `a stack has from 1 to 10,000 layers, this is ${showConst(count)}`, { at, secondary: [{ span: item.count.span, text: "the number of layers" }] });
           }
           if (layer !== undefined || stack !== undefined) fail("MOE2014", "a model has one stack of layers", { at: item.name.span });
           layers = count;
@@ -190,24 +195,25 @@ export interface TensorHeader {
 
 /** Compares a model's tensors with a checkpoint's headers: what lacks, what has another shape, what is too much. */
 export function compareTensors(model: ModelInstance, headers: ReadonlyMap<string, TensorHeader>, folder: string, strict: boolean): Diagnostic[] {
-  const found: Diagnostic[] = [];
-  const wanted = new Set<string>();
+  const missing: Diagnostic[] = [];
+  const misshapen: Diagnostic[] = [];
+  const wanted = new Set(model.nodes.flatMap((n) => n.tensors.map((t) => t.name)));
   for (const node of model.nodes) {
     for (const tensor of node.tensors) {
-      wanted.add(tensor.name);
       const header = headers.get(tensor.name);
       const shape = tensor.axes.map((a) => a.size);
       const named = tensor.axes.map((a) => `${a.name}: ${a.size}`).join(", ");
       if (!header) {
-        const near = nearest(tensor.name, headers.keys(), 1)[0];
-        found.push(
+        // A name that another tensor has is no misspelling of this one.
+        const near = missing.length < shown ? nearest(tensor.name, [...headers.keys()].filter((n) => !wanted.has(n)), 1)[0] : undefined;
+        missing.push(
           diagnostic("MOE3011", `the checkpoint ${folder} has no tensor "${tensor.name}" [${named}]`, {
-            help: near && !wanted.has(near) ? `did you mean "${near}"?` : "the download may be incomplete, or the checkpoint is of another architecture than its config.json says",
+            help: near ? `did you mean "${near}"?` : "the download may be incomplete, or the checkpoint is of another architecture than its config.json says",
           }),
         );
       } else if (header.shape.length !== shape.length || header.shape.some((n, i) => n !== shape[i])) {
         const transposed = header.shape.length === 2 && header.shape[0] === shape[1] && header.shape[1] === shape[0];
-        found.push(
+        misshapen.push(
           diagnostic("MOE3012", `${header.file}: "${tensor.name}" has the shape [${header.shape.join(", ")}]; config.json makes it [${named}]`, {
             ...(transposed ? { help: "it looks transposed" } : { help: "config.json and the weights are of different models" }),
           }),
@@ -215,6 +221,8 @@ export function compareTensors(model: ModelInstance, headers: ReadonlyMap<string
       }
     }
   }
+  // One wrong number in config.json moves every layer's shapes: the first few say all there is to say.
+  const found = [...firstOf(missing, "are missing too"), ...firstOf(misshapen, "have other shapes too")];
   const extra = [...headers.keys()].filter((name) => !wanted.has(name));
   if (extra.length) {
     const d = diagnostic("MOE3013", `the checkpoint ${folder} has ${extra.length === 1 ? "a tensor" : `${extra.length} tensors`} that the model "${model.definition.name.text}" does not use: ${extra.slice(0, 5).join(", ")}${extra.length > 5 ? ", …" : ""}`, {
@@ -223,4 +231,13 @@ export function compareTensors(model: ModelInstance, headers: ReadonlyMap<string
     found.push(strict ? { ...d, severity: "error" } : d);
   }
   return found;
+}
+
+/** How many tensors are named one by one. */
+const shown = 3;
+
+function firstOf(all: readonly Diagnostic[], what: string): Diagnostic[] {
+  if (all.length <= shown) return [...all];
+  const last = all[shown - 1]!;
+  return [...all.slice(0, shown - 1), { ...last, notes: [...last.notes, `${all.length - shown} more tensors ${what}`] }];
 }

@@ -73,7 +73,7 @@ export function showAxes(axes: readonly AxisRef[], names: (axis: AxisRef) => str
 /** A value as a message shows it. */
 export function showConst(value: ConstValue): string {
   if (value === null) return "none";
-  if (Array.isArray(value)) return `[${value.map(showConst).join(", ")}]`;
+  if (Array.isArray(value)) return `[${value.slice(0, 8).map((v: ConstValue) => (Array.isArray(v) ? "[…]" : showConst(v))).join(", ")}${value.length > 8 ? ", …" : ""}]`;
   if (typeof value === "object") return `{ ${Object.keys(value).join(", ")} }`;
   return typeof value === "string" ? JSON.stringify(value) : String(value);
 }
