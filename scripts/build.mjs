@@ -21,7 +21,8 @@ const { dependencies, peerDependencies, version } = JSON.parse(readFileSync("pac
 // Built beside dist/ and put in its place at the end: whoever runs it meanwhile sees a whole one.
 const out = `dist.new-${process.pid}`;
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
-await esbuild.build({
+const { metafile } = await esbuild.build({
+  metafile: true,
   entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts" },
   outdir: out,
   bundle: true,
@@ -34,9 +35,25 @@ await esbuild.build({
   external: [...Object.keys(dependencies), ...Object.keys(peerDependencies)].filter((name) => name !== "ajv"),
   define: { MOEC_VERSION: JSON.stringify(version) },
   banner: { js: "" },
-  legalComments: "linked",
+  // A quarter off what V8 must read before a command can start; names stay, so that stacks can be read.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  legalComments: "none", // THIRD-PARTY.txt has the licences whole
   logLevel: "warning",
 });
+
+// What was bundled comes with its licence.
+const bundled = [...new Set(Object.keys(metafile.inputs).map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]))].filter(Boolean).sort();
+const licences = bundled.map((name) => {
+  const folder = join("node_modules", name);
+  const { version: number, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((n) => /^licen[cs]e/i.test(n));
+  // Chevrotain's parts lie in one repository, and its packages carry the licence of the whole.
+  const text = file ? readFileSync(join(folder, file), "utf8") : readFileSync("node_modules/chevrotain/LICENSE.txt", "utf8");
+  if (!file && !name.startsWith("@chevrotain/")) throw new Error(`${name} has no licence text`);
+  return `${name} ${number} (${license})\n\n${text.trim()}\n`;
+});
+writeFileSync(join(out, "THIRD-PARTY.txt"), `This package contains parts of the following packages.\n\n${licences.join(`\n${"-".repeat(80)}\n\n`)}`);
 
 // Declarations for users of the runtime and the compiler.
 const tsc = spawnSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.build.json", "--outDir", `${out}/types`], { stdio: "inherit" });

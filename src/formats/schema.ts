@@ -25,8 +25,8 @@ export async function validateJson(schema: JsonSchema, value: unknown, text: str
 async function load(): Promise<Validator> {
   // By way of `default`: what a bundler and Node agree on for CommonJS.
   const [one, two] = await Promise.all([import("ajv"), import("ajv/dist/2020.js")]);
-  const options = { allErrors: true, verbose: true, allowUnionTypes: true, strictRequired: false } as const;
-  // Each compiles its meta-schemas when it is made, so it is made when it is wanted.
+  // The schemas are ours: to compile the meta-schema that they follow would take longer than all else that checks a spec.
+  const options = { allErrors: true, verbose: true, allowUnionTypes: true, strictRequired: false, validateSchema: false } as const;
   let draft7: InstanceType<typeof one.default.Ajv> | undefined;
   let draft2020: InstanceType<typeof two.default.Ajv2020> | undefined;
   return (schema, value, text, file) => {
