@@ -95,7 +95,7 @@ export function applyExperts(elaborator: Elaborator, plan: SitePlan, place: Site
 }
 
 /** A bank's own expert axis, and its part of the gates. `beside` are tensors whose axes it must not be called like. */
-export function shareOf(elaborator: Elaborator, bank: Bank, plan: SitePlan, routed: Routed, beside: readonly Tensor[]): { readonly own: AxisRef; readonly share: Tensor } {
+export function shareOf(elaborator: Elaborator, bank: Pick<Bank, "name" | "start" | "count">, plan: SitePlan, routed: Routed, beside: readonly Tensor[]): { readonly own: AxisRef; readonly share: Tensor } {
   const { ops } = elaborator;
   if (bank.start === 0 && bank.count === plan.experts) return { own: routed.expert, share: routed.gates };
   const own = ops.axes.get(bank.name, bank.count, axisNames(...beside, routed.gates));
@@ -202,7 +202,8 @@ function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expe
   return { gates, intermediates };
 }
 
-function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput): Tensor {
+/** What a bank's experts add to a linear, for each of them where they have an axis. */
+export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput): Tensor {
   const scope = definitionScope(bank, place, [input.x, input.y]);
   if (axis) scope.hidden.add(axis.name);
   // Files keep experts apart, under the groups' names: how they are stacked is nobody's business there.

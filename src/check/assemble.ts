@@ -1,10 +1,10 @@
 import { fail } from "../diagnostics/index.ts";
 import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
-import { applyExperts, balance, route, type Routed, type RoutingInput, type SiteInput } from "./adapt.ts";
+import { applyExperts, balance, expert, route, shareOf, type Routed, type RoutingInput, type SiteInput } from "./adapt.ts";
 import type { LayerRun } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
-import { planKey, type SitePlace, type SitePlan } from "./plan.ts";
+import { planKey, type PatchBank, type SitePlace, type SitePlan } from "./plan.ts";
 import { Scope } from "./scope.ts";
 import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
 
@@ -39,6 +39,15 @@ interface OpenBlock {
   readonly routed: Map<unknown, Routed | undefined>;
 }
 
+/** A block that is computed once for each expert of a patch. */
+interface Patching {
+  readonly bank: PatchBank;
+  readonly plan: SitePlan;
+  readonly block: readonly string[];
+  /** The patch's own expert axis. */
+  readonly own: AxisRef;
+}
+
 /** Sums over sites while layers are elaborated. */
 interface Totals {
   balance?: Tensor;
@@ -67,6 +76,7 @@ export class Assembly {
   #input!: ForwardInput;
   #totals: Totals = {};
   #blocks: OpenBlock[] = [];
+  #patching: Patching | undefined;
   /** The run of layers being elaborated. */
   #run: LayerRun | undefined;
 
@@ -202,21 +212,60 @@ export class Assembly {
       const bias = this.#request(node, 1, node.tensors[1]!.axes, item, "bias");
       y = ops.arithmetic("add", y, bias);
     }
+    const patched = this.#patchLinear(item.name.text, node, x, y, W);
+    if (patched) return patched;
     const plan = this.#adapter.sites.get(node.path.join("."));
     if (!plan || (!plan.router && !plan.banks.length)) return y;
     const place = { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
     const path = ops.path;
     const input: SiteInput = {
       ...this.#routingInput(plan, x, path),
-      y,
-      W,
-      frozen: { tensor: (layer) => this.#nodes.get(this.#pathOf("", layer, path))!.tensors[0]!.name, order: node.tensors[0]!.axes },
-      statistics: this.#statistics,
+      ...this.#frozenOf(node, path, y, W),
     };
     return ops.at(plan.at.span, () => {
       const routed = plan.scope === "block" ? this.#routeBlock(plan, place) : this.#routed(plan, place, input);
       return applyExperts(this.#elaborator, plan, place, input, routed);
     });
+  }
+
+  /** A linear inside a block that is being patched: what it computes for each of the patch's experts. */
+  #patchLinear(name: string, node: ModelNode, x: Tensor, y: Tensor, W: Tensor): Tensor | undefined {
+    const patching = this.#patching;
+    const { ops } = this.#elaborator;
+    const path = ops.path;
+    const entry = patching?.bank.entries.get(name);
+    if (!patching || !entry || path.length !== patching.block.length + 1) return undefined;
+    const [from, to] = node.axes as readonly [AxisRef, AxisRef];
+    const place: SitePlace = { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+    const input: SiteInput = { ...this.#routingInput(patching.plan, x, path), ...this.#frozenOf(node, path, y, W) };
+    return ops.inside(entry.name, () => ops.at(entry.call.span, () => ops.arithmetic("add", y, expert(this.#elaborator, entry, place, patching.own, patching.plan, input))));
+  }
+
+  #frozenOf(node: ModelNode, path: readonly string[], y: Tensor, W: Tensor): Pick<SiteInput, "y" | "W" | "frozen" | "statistics"> {
+    return {
+      y,
+      W,
+      frozen: { tensor: (layer) => this.#nodes.get(this.#pathOf("", layer, path))!.tensors[0]!.name, order: node.tensors[0]!.axes },
+      statistics: this.#statistics,
+    };
+  }
+
+  /** A block that is the expert (MixLoRA): Σ_e gates_e · block_e(x); the block as it is has no share of its own. */
+  #patchBlock(plan: SitePlan, open: OpenBlock, compute: () => Tensor): Tensor {
+    const { ops } = this.#elaborator;
+    const place: SitePlace = { in: open.axis, out: open.axis, layers: this.#model.layers };
+    const routed = ops.at(plan.at.span, () => this.#routed(plan, place, this.#routingInput(plan, open.x, open.path)));
+    let output: Tensor | undefined;
+    for (const bank of plan.patches) {
+      if (!routed) continue;
+      const { own, share } = shareOf(this.#elaborator, bank, plan, routed, [open.x]);
+      this.#patching = { bank, plan, block: open.path, own };
+      const each = compute();
+      this.#patching = undefined;
+      const part = ops.at(bank.span, () => ops.reduce("sum", ops.arithmetic("mul", share, each), [own]));
+      output = output ? ops.arithmetic("add", output, part) : part;
+    }
+    return output ?? compute();
   }
 
   #routingInput(plan: SitePlan, x: Tensor, path: readonly string[]): RoutingInput {
@@ -295,12 +344,17 @@ export class Assembly {
   #callBlock(item: BlockItem, outer: Scope, args: readonly Given[], at: Expression): Tensor {
     const scope = this.#mapped(outer);
     this.#items(item.items, scope);
-    const body = new Scope(scope);
-    this.#bind(item, body, args, at);
-    const open = this.#open(item, body, args);
+    const bound = (): Scope => {
+      const body = new Scope(scope);
+      this.#bind(item, body, args, at);
+      return body;
+    };
+    const open = this.#open(item, bound(), args);
+    const compute = (): Tensor => this.#signature(item.signature, bound(), item.name.text);
     if (open) this.#blocks.push(open);
     try {
-      return this.#signature(item.signature, body, item.name.text);
+      const plan = this.#adapter.sites.get(this.#pathOf("", this.#run?.layers[0]));
+      return open && plan?.patches.length ? this.#patchBlock(plan, open, compute) : compute();
     } finally {
       if (open) this.#blocks.pop();
     }
@@ -396,7 +450,7 @@ export class Assembly {
       const prefix = `${item.name.text}.${layer}.`;
       const key = JSON.stringify(
         this.#model.nodes
-          .filter((n) => n.layer === layer && n.kind !== "block")
+          .filter((n) => n.layer === layer)
           .map((n) => {
             const path = n.path.join(".");
             const plan = this.#adapter.sites.get(path);

@@ -8,7 +8,7 @@ import { type Elaborator, help, SyntaxUnit } from "./elaborate.ts";
 import { dryEmitter } from "./emitter.ts";
 import { compareTensors, configSchema, instantiate, type ModelInstance, type ModelNode, type TensorHeader } from "./model.ts";
 import { resolvePath } from "./paths.ts";
-import { Planner, type SitePlan } from "./plan.ts";
+import { Planner, type SitePlace, type SitePlan } from "./plan.ts";
 import { ReachEmitter, type WeightUse } from "./reach.ts";
 import { Scope } from "./scope.ts";
 import { listed, suggest } from "./suggest.ts";
@@ -355,7 +355,9 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
       if (at.clauses.length === 0) planSyntaxOnly(at, report);
       continue;
     }
-    const linears = nodes.filter((n) => n.kind === "linear");
+    const blocks = nodes.filter((n) => n.kind === "block" && linearsOf(n, model).length > 0);
+    const onBlocks = at.clauses.some((c) => (c.kind === "experts" || c.kind === "always") && c.value.kind === "patch") && blocks.length > 0;
+    const linears = onBlocks ? blocks : nodes.filter((n) => n.kind === "linear");
     if (linears.length === 0) {
       const inside = [...new Set(model.nodes.filter((n) => n.kind === "linear" && nodes.some((m) => isWithin(n, m))).map((n) => n.path[n.path.length - 1]!))];
       reporter.add(
@@ -368,15 +370,18 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
     }
     for (const node of linears) {
       const path = node.path.join(".");
-      const owner = owners.get(path);
-      if (owner && owner !== at) {
+      const inside = node.kind === "block" ? linearsOf(node, model) : [];
+      const covered = [path, ...inside.map((n) => n.path.join("."))];
+      const owner = covered.map((p) => owners.get(p)).find((o) => o !== undefined && o !== at);
+      if (owner) {
         reporter.add(diagnostic("MOE3016", `${path} is adapted twice`, { at: at.path.span, secondary: [{ span: owner.path.span, text: "already here" }], help: "put all its experts into one clause" }));
         break;
       }
-      owners.set(path, at);
-      const place = { in: node.axes[0]!, out: node.axes[1]!, layers: model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+      for (const p of covered) owners.set(p, at);
+      const place = placeOf(node, model);
+      if (!place) continue;
       const plan = planner.plan(at, place, reporter.guard, report);
-      for (const a of [...plan.banks, ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
+      for (const a of [...plan.banks, ...plan.patches.flatMap((p) => [...p.entries.values()]), ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
       sites.set(path, plan);
       routers.set(at, (routers.get(at) ?? new Set()).add(routerPath(path, plan)));
     }
@@ -396,6 +401,20 @@ function kindsOf(sites: ReadonlyMap<string, SitePlan>): string[] {
   const kinds = new Set<string>();
   for (const plan of sites.values()) for (const b of plan.balances) for (const kind of b.map.keys()) kinds.add(kind);
   return [...kinds];
+}
+
+/** The linear layers directly in a block. */
+function linearsOf(block: ModelNode, model: ModelInstance): ModelNode[] {
+  return model.nodes.filter((n) => n.kind === "linear" && n.path.length === block.path.length + 1 && isWithin(n, block));
+}
+
+/** Where a plan is made: a linear's sides, or a block's input with its linears. Undefined for a block without an input axis. */
+function placeOf(node: ModelNode, model: ModelInstance): SitePlace | undefined {
+  const layer = { layers: model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+  const [from, to] = node.axes;
+  if (node.kind !== "block") return { in: from!, out: to!, ...layer };
+  if (!from) return undefined;
+  return { in: from, out: from, ...layer, linears: new Map(linearsOf(node, model).map((n) => [n.path.at(-1)!, { in: n.axes[0]!, out: n.axes[1]!, ...layer }])) };
 }
 
 /** The layer or block that a site's router belongs to. */

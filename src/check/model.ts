@@ -11,7 +11,7 @@ export interface ModelNode {
   readonly kind: "weight" | "linear" | "block";
   /** The layer it lies in, if it lies in one. */
   readonly layer?: number;
-  /** A linear's axes, a weight's axes; empty for blocks. */
+  /** A linear's axes, a weight's axes; of a block the axis that its first parameter declares last, if that has a size. */
   readonly axes: readonly AxisRef[];
   /** The checkpoint's tensors: the weight (and the bias of a linear that has one). */
   readonly tensors: readonly ModelTensor[];
@@ -99,6 +99,14 @@ function fillConfig(definition: ModelDefinition, raw: { readonly [name: string]:
   return config;
 }
 
+/** The axis that a router of the whole block looks along. */
+function inputAxis(item: BlockItem, scope: Scope): AxisRef[] {
+  const [parameter] = item.signature.parameters;
+  const name = parameter?.kind === "tensor" ? parameter.axes?.axes.at(-1)?.text : undefined;
+  const found = name === undefined ? undefined : scope.lookup(name);
+  return found?.kind === "axis" && typeof found.axis.size === "number" ? [found.axis] : [];
+}
+
 function isRecord(value: unknown): value is { readonly [name: string]: unknown } {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
@@ -134,7 +142,7 @@ export function instantiate(definition: ModelDefinition, raw: { readonly [name: 
           const below = [...path, item.name.text];
           const named = from === undefined ? [...prefix, item.name.text] : [from];
           if (!item.count) {
-            nodes.push({ path: below, kind: "block", axes: [], tensors: [], ...(layer === undefined ? {} : { layer }) });
+            nodes.push({ path: below, kind: "block", axes: inputAxis(item, inner), tensors: [], ...(layer === undefined ? {} : { layer }) });
             visit(item.items, new Scope(inner), below, named, layer);
             break;
           }
@@ -146,7 +154,7 @@ export function instantiate(definition: ModelDefinition, raw: { readonly [name: 
           layers = count;
           stack = item.name.text;
           for (let i = 0; i < count; i++) {
-            nodes.push({ path: [...below, String(i)], kind: "block", layer: i, axes: [], tensors: [] });
+            nodes.push({ path: [...below, String(i)], kind: "block", layer: i, axes: inputAxis(item, inner), tensors: [] });
             visit(item.items, new Scope(inner), [...below, String(i)], [...named, String(i)], i);
           }
         }

@@ -26,6 +26,18 @@ export interface Bank extends Applied {
   readonly start: number;
 }
 
+/**
+ * Experts that are a whole block (MixLoRA): the block is computed once for each, with some of its linears adapted. Each
+ * entry is a bank of as many experts, by the linear's name.
+ */
+export interface PatchBank {
+  readonly name: string;
+  readonly count: number;
+  readonly start: number;
+  readonly span: Span;
+  readonly entries: ReadonlyMap<string, Bank>;
+}
+
 /** A named group of routed experts. */
 export interface Group {
   readonly name: string;
@@ -48,6 +60,8 @@ export interface PlannedBalance extends Applied {
 export interface SitePlan {
   readonly at: AtClause;
   readonly banks: readonly Bank[];
+  /** On a block: experts that are the whole block. */
+  readonly patches: readonly PatchBank[];
   readonly groups: readonly Group[];
   /** All routed experts. */
   readonly experts: number;
@@ -64,6 +78,8 @@ export interface SitePlace {
   readonly out: AxisRef;
   readonly layer?: number;
   readonly layers: number;
+  /** Of a block: its linears' places, by name. */
+  readonly linears?: ReadonlyMap<string, SitePlace>;
 }
 
 /** The scope of a definition applied at a place: its sides, `layer` and `layers` where there are layers. */
@@ -94,14 +110,22 @@ export class Planner {
     const scope = placeScope(place, this.#constants);
     const groups: Group[] = [];
     const banks: Bank[] = [];
+    const patches: PatchBank[] = [];
     let experts = 0;
     const named = new Map<string, Span>();
     for (const clause of at.clauses) {
       if (clause.kind === "experts") {
         guard(() => {
           this.#name(clause.name, named);
-          const value = applicationOf(clause.value);
-          const group = this.#group(clause, value, scope, experts);
+          if (clause.value.kind === "patch") {
+            const group = this.#group(clause, "patch", scope, experts);
+            patches.push({ name: group.name, count: group.count, start: group.start, span: clause.value.span, entries: this.#patch(clause.value, group, place) });
+            groups.push(group);
+            experts += group.count;
+            return;
+          }
+          const value = onLinear(clause.value, place);
+          const group = this.#group(clause, value.callee.text, scope, experts);
           const applied = this.#apply({ kind: "experts", value }, scope, place);
           groups.push(group);
           experts += group.count;
@@ -114,7 +138,7 @@ export class Planner {
       } else if (clause.kind === "always") {
         guard(() => {
           if (clause.name) this.#name(clause.name, named);
-          const applied = this.#apply({ kind: "always", value: applicationOf(clause.value) }, scope, place);
+          const applied = this.#apply({ kind: "always", value: onLinear(clause.value, place) }, scope, place);
           banks.push({ ...applied, name: clause.name?.text ?? "", always: true, count: 1, start: 0 });
         });
       }
@@ -157,7 +181,7 @@ export class Planner {
     }
     const unfreeze = at.clauses.some((c) => c.kind === "unfreeze");
     if (at.clauses.length === 0) report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: where, help: "add `experts`, `always` or `unfreeze`" }));
-    return { at, banks: nameBanks(banks, named), groups, experts, balances, unfreeze, scope: per, ...(router ? { router } : {}) };
+    return { at, banks: nameBanks(banks, named), patches, groups, experts, balances, unfreeze, scope: per, ...(router ? { router } : {}) };
   }
 
   /** Every group and always-on expert of a site has a name of its own: its weights lie under it. */
@@ -169,12 +193,30 @@ export class Planner {
     named.set(name.text, name.span);
   }
 
-  #group(clause: ExpertsClause, value: Call, scope: Scope, start: number): Group {
+  /** The banks of a patch, by the linear that each changes. */
+  #patch(patch: Patch, group: Group, place: SitePlace): ReadonlyMap<string, Bank> {
+    const { linears } = place;
+    if (!linears) return fail("MOE3015", "a patch changes a whole block, and this path names linear layers", { at: patch.span, help: "end the path at the block: at layers.*.mlp { … }" });
+    const entries = new Map<string, Bank>();
+    for (const entry of patch.entries) {
+      for (const name of entry.linears) {
+        if (name.text === "") throw new SyntaxUnit();
+        const inside = linears.get(name.text);
+        if (!inside) fail("MOE3010", `the block has no linear layer "${name.text}"`, { at: name.span, ...suggest(name, linears.keys(), `it has: ${[...linears.keys()].join(", ")}`) });
+        if (entries.has(name.text)) fail("MOE2013", `"${name.text}" is changed twice`, { at: name.span });
+        const applied = this.#apply({ kind: "experts", value: entry.value }, placeScope(inside, this.#constants), inside);
+        entries.set(name.text, { ...applied, name: group.name, always: false, count: group.count, start: group.start });
+      }
+    }
+    return entries;
+  }
+
+  #group(clause: ExpertsClause, kind: string, scope: Scope, start: number): Group {
     const count = this.#elaborator.evaluateConst(clause.count, scope, "the number of experts is known at compile time").value;
     if (typeof count !== "number" || !Number.isSafeInteger(count) || count < 1 || count > 4096) {
       fail("MOE3005", `a group has a whole number of experts from 1 to 4096, this is ${showConst(count)}`, { at: clause.count.span });
     }
-    return { name: clause.name.text, start, count, kind: value.callee.text, span: clause.name.span };
+    return { name: clause.name.text, start, count, kind, span: clause.name.span };
   }
 
   #definition(clause: { readonly kind: keyof typeof kinds; readonly value: Call }): MapDefinition {
@@ -250,10 +292,16 @@ export class Planner {
   }
 }
 
-/** What a clause applies to one linear. */
-function applicationOf(value: Call | Patch): Call {
-  if (value.kind === "call") return value;
-  return fail("MOE2090", "an expert that patches a whole block is not there yet: experts stand on single linears", { at: value.span, help: "put the experts on the linears: at layers.*.mlp.{gate_proj, up_proj, down_proj} { experts e[4] = lora(rank: 4) … }" });
+/** What stands on a linear: a definition. A block takes patches. */
+function onLinear(value: Call | Patch, place: SitePlace): Call {
+  if (value.kind === "call" && !place.linears) return value;
+  if (value.kind === "call") {
+    return fail("MOE3015", "this path names a whole block, whose experts are patches", {
+      at: value.span,
+      help: `say what changes in it: patch { ${[...place.linears!.keys()].join(", ")}: ${value.callee.text}(…) }; or go on to its linear layers`,
+    });
+  }
+  return fail("MOE2022", "an expert that is a whole block has a router: write it as `experts`", { at: value.span, help: "for an update that always counts, put `always …` on the block's linears" });
 }
 
 /** Parts of a site that have weights under these names. */
@@ -311,6 +359,7 @@ export function planKey(plan: SitePlan): string {
   return JSON.stringify([
     plan.at.span,
     plan.banks.map((b) => [applicationKey(b), b.name, b.always, b.count, b.start]),
+    plan.patches.map((p) => [p.name, p.start, p.count, [...p.entries].map(([linear, b]) => [linear, applicationKey(b)])]),
     plan.groups.map((g) => [g.name, g.start, g.count]),
     plan.router ? applicationKey(plan.router) : null,
     plan.scope,

@@ -31,6 +31,7 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
     {
       at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] },
       banks: definition.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 4, start: 0 }] : [],
+      patches: [],
       groups: [{ name: "group", start: 0, count: 4, kind: definition.name.text, span }],
       experts: 4,
       router,
