@@ -77,6 +77,8 @@ export class Assembly {
   #totals: Totals = {};
   #blocks: OpenBlock[] = [];
   #patching: Patching | undefined;
+  /** Of every router elaborated so far. */
+  readonly #gates: Tensor[] = [];
   /** The run of layers being elaborated. */
   #run: LayerRun | undefined;
 
@@ -119,10 +121,10 @@ export class Assembly {
   }
 
   /** One block of a model on its own, for verification against other implementations. */
-  block(item: BlockItem, scope: Scope, x: Tensor, input: ForwardInput): { readonly output: Tensor; readonly balance?: Tensor } {
+  block(item: BlockItem, scope: Scope, x: Tensor, input: ForwardInput): { readonly output: Tensor; readonly balance?: Tensor; readonly gates: readonly Tensor[] } {
     this.#input = input;
     const output = this.#callBlock(item, scope, [{ value: x, expression: item.signature.body.result }], item.signature.body.result);
-    return { output, ...(this.#totals.balance ? { balance: this.#totals.balance } : {}) };
+    return { output, gates: this.#gates, ...(this.#totals.balance ? { balance: this.#totals.balance } : {}) };
   }
 
   // ——— the model's parts ———
@@ -283,6 +285,7 @@ export class Assembly {
   #routed(plan: SitePlan, place: SitePlace, input: RoutingInput): Routed | undefined {
     const { ops } = this.#elaborator;
     const routed = route(this.#elaborator, plan, place, input);
+    if (routed) this.#gates.push(routed.gates);
     if (!routed || !this.#statistics) return routed;
     const term = balance(this.#elaborator, plan, place, routed, input).balance;
     if (term) this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, term) : term;

@@ -25,7 +25,7 @@ export { Elaborator } from "./elaborate.ts";
 export { elaborator, type ElaborationContext } from "./context.ts";
 export { configSchema, type ModelInstance, type ModelNode } from "./model.ts";
 export { defaultTrain } from "./train.ts";
-export { Planner, type SitePlan, type Bank, type Group } from "./plan.ts";
+export { Planner, type SitePlan, type SitePlace, type Bank, type Group } from "./plan.ts";
 export { Scope } from "./scope.ts";
 export { LineIndex, TensorOps } from "./tensors.ts";
 export { AxisTable, type AxisRef, type Tensor, type Handle } from "./values.ts";

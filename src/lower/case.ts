@@ -72,14 +72,14 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
       sites: 1,
     });
     const output = ops.transpose(site.output, [...rows, shape.out]);
-    finish(output, "output", weighed(output, C), site.balance, site.gates ? ops.transpose(site.gates, [...rows, ...site.gates.axes.filter((a) => !rows.includes(a))]) : undefined);
+    finish(output, "output", weighed(output, C), site.balance, site.gates ? inOrder(ops, site.gates, rows) : undefined);
   } else if (shape.kind === "block") {
     const x = input(emitter, "x", "f32", [...rows, shape.in]);
     const C = input(emitter, "C", "f32", [...rows, shape.in]);
     const assembly = new Assembly(e, shape.model, shape.adapter, { statistics: true });
     const done = ops.inside(shape.item.name.text, () => assembly.block(shape.item, shape.scope, x, { tokens: kind, mask, kind }));
     const output = ops.transpose(done.output, [...rows, shape.in]);
-    finish(output, "output", weighed(output, C), done.balance);
+    finish(output, "output", weighed(output, C), done.balance, done.gates.length === 1 ? inOrder(ops, done.gates[0]!, rows) : undefined);
   } else {
     const tokens = input(emitter, "tokens", "i32", rows);
     const targets = input(emitter, "targets", "i32", rows);
@@ -103,6 +103,11 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     },
     outputs: names,
   };
+}
+
+/** Gates as cases have them: samples and positions first, where the router looks at these. */
+function inOrder(ops: TensorOps, gates: Tensor, rows: readonly AxisRef[]): Tensor {
+  return ops.transpose(gates, [...rows.filter((a) => gates.axes.includes(a)), ...gates.axes.filter((a) => !rows.includes(a))]);
 }
 
 /** The frozen weight of a linear that stands alone, [out, in] as files have it. */

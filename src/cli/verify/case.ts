@@ -1,4 +1,4 @@
-import { type AxisRef, elaborator, Planner, Scope, type Bank, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlan } from "../../check/index.ts";
+import { type AxisRef, elaborator, Planner, Scope, type Bank, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlace, type SitePlan } from "../../check/index.ts";
 import { dryEmitter } from "../../check/emitter.ts";
 import { DiagnosticError, fail, type Diagnostic } from "../../diagnostics/index.ts";
 import type { NumericDtype } from "../../formats/dtype.ts";
@@ -64,7 +64,7 @@ function adaptingClause(declaration: AdapterDeclaration): AtClause {
   return at ?? fail("MOE5341", `the adapter "${declaration.name.text}" adapts no linear layer`, { at: declaration.name.span });
 }
 
-function makePlan(program: Program, at: AtClause, from: AxisRef, to: AxisRef): SitePlan {
+function makePlan(program: Program, at: AtClause, place: Pick<SitePlace, "in" | "out" | "linears">): SitePlan {
   const { context } = program.checked;
   const found: Diagnostic[] = program.diagnostics.filter((d) => d.code.startsWith("MOE1"));
   const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), context.constants);
@@ -76,7 +76,7 @@ function makePlan(program: Program, at: AtClause, from: AxisRef, to: AxisRef): S
       found.push(...e.diagnostics);
     }
   };
-  const plan = planner.plan(at, { in: from, out: to, layer: 0, layers: 1 }, guard, (d) => found.push(d));
+  const plan = planner.plan(at, { ...place, layer: 0, layers: 1 }, guard, (d) => found.push(d));
   const errors = found.filter((d) => d.severity === "error");
   if (errors.length) throw new DiagnosticError(errors);
   return plan;
@@ -89,7 +89,7 @@ function kindsOf(plans: Iterable<SitePlan>): string[] {
 function planSite(program: Program, declaration: AdapterDeclaration, weight: CaseTensor): CasePlan {
   const { axes } = program.checked.context;
   const [to, from] = sides("base.weight", weight);
-  const plan = makePlan(program, adaptingClause(declaration), axes.get("in", from), axes.get("out", to));
+  const plan = makePlan(program, adaptingClause(declaration), { in: axes.get("in", from), out: axes.get("out", to) });
   const kinds = kindsOf([plan]);
   return { shape: { kind: "site", plan, in: axes.get("in", from), out: axes.get("out", to), kinds }, kinds, caseNames: namesFor([["site", "", plan]]) };
 }
@@ -123,10 +123,10 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
     scope.define(names[1]!, { kind: "axis", axis: b });
     const path = [item.name.text, name];
     nodes.push({ path, kind: "linear", axes: [a, b], tensors: [{ name: `base.${name}.weight`, axes: [b, a] }] });
-    if (at.path.segments.at(-1)?.globs.some((g) => g.text === name || g.text.includes("*"))) sites.set(path.join("."), makePlan(program, at, a, b));
+    if (at.path.segments.at(-1)?.globs.some((g) => g.text === name || g.text.includes("*"))) sites.set(path.join("."), makePlan(program, at, { in: a, out: b }));
   }
-  const kinds = kindsOf(sites.values());
   const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1 };
+  const kinds: string[] = [];
   const adapter = { sites, unfrozen: new Set<string>(), kinds, groups: [], siteCount: () => sites.size };
   // The block's first parameter says by name which of its axes the input has.
   const parameter = item.signature.parameters[0];
@@ -134,10 +134,16 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
   const input = named.flatMap((e) => (e?.kind === "axis" && typeof e.axis.size === "number" ? [e.axis] : []))[0];
   const x = tensors.get("x");
   if (!input || input.size !== x?.shape.at(-1)) return fail("MOE5340", `the block's input x does not fit: it is [${x?.shape.join(", ")}]`);
+  // A clause on the block itself patches it whole.
+  if (at.clauses.some((c) => c.kind === "experts" && c.value.kind === "patch")) {
+    const inside = new Map(nodes.map((n) => [n.path.at(-1)!, { in: n.axes[0]!, out: n.axes[1]!, layer: 0, layers: 1 }]));
+    sites.set(item.name.text, makePlan(program, at, { in: input, out: input, linears: inside }));
+  }
+  kinds.push(...kindsOf(sites.values()));
   return {
     shape: { kind: "block", item, scope, model: instance, adapter, in: input },
     kinds,
-    caseNames: namesFor([...sites].map(([path, plan]) => [path, path.slice(item.name.text.length + 1), plan])),
+    caseNames: namesFor([...sites].map(([path, plan]) => [path, path === item.name.text ? "" : path.slice(item.name.text.length + 1), plan])),
   };
 }
 
@@ -183,6 +189,14 @@ function namesFor(sites: readonly (readonly [string, string, SitePlan])[]): (our
         for (let i = 0; i < b.count; i++) {
           const group = plan.groups.find((g) => b.start + i >= g.start && b.start + i < g.start + g.count)!;
           bank(`${group.name}.${b.start + i - group.start}`, b);
+        }
+      }
+    }
+    // A patched block: "mlp.gate_proj.ffn.0.A" is the case's "expert.0.gate_proj.A".
+    for (const p of plan.patches) {
+      for (const [linear, applied] of p.entries) {
+        for (let i = 0; i < p.count; i++) {
+          for (const w of weightNames(applied)) known.set(`${ours}.${linear}.${p.name}.${i}.${w}`, [`${prefix}expert.${p.start + i}.${linear}.${w}`]);
         }
       }
     }
