@@ -161,9 +161,38 @@ describe("files", () => {
     expect(many.diagnostics).toHaveLength(101);
     expect(many.diagnostics.at(-1)!.code).toBe("MOE5146");
     expect(many.diagnostics.at(-1)!.message).toBe("900 further faults are not shown");
-    const kinds = parse('{"prompt": "a", "completion": "b", "kind": "k"}\n'.repeat(9), { knownKinds });
+    const of = (kind: string) => `{"prompt": "a", "completion": "b", "kind": "${kind}"}\n`;
+    const kinds = parse(of("k").repeat(9) + of("sentiment"), { knownKinds });
     expect(kinds.diagnostics).toHaveLength(1);
     expect(kinds.diagnostics[0]!.notes).toEqual(["the same kind is on 8 more lines: 2, 3, 4, 5, 6, ..."]);
+    expect(kinds.rows.map((r) => r.kind)).toEqual(["sentiment"]);
+  });
+
+  const rowOf = (kind: string) => `{"prompt": "a", "completion": "b", "kind": "${kind}"}\n`;
+  it("a file whose kinds are all others than the spec's is taken, with one warning", () => {
+    const { rows, diagnostics } = parse(rowOf("weather") + rowOf("sport").repeat(2) + '{"prompt": "a", "completion": "b"}\n', { knownKinds });
+    expect(rows).toHaveLength(4);
+    expect(diagnostics.map((d) => [d.code, d.severity, d.message])).toEqual([
+      ["MOE5147", "warning", 'x.jsonl, line 1, column 44: kind "weather" is mapped to no group, nor is any other kind of this file; mapped are "world_knowledge", "sentiment"'],
+    ]);
+    expect(diagnostics[0]!.notes).toEqual(['other kinds in it: "sport"']);
+    const many = parse(Array.from({ length: 20 }, (_, i) => rowOf(`k${i}`)).join(""), { knownKinds });
+    expect(many.diagnostics.map((d) => d.notes)).toEqual([['other kinds in it: "k1", "k2", "k3", "k4", "k5", and 14 more']]);
+  });
+  it("a kind that looks misspelt is refused though no other row has a known one", () => {
+    const { rows, diagnostics } = parse(rowOf("Sentiment ") + rowOf("weather"), { knownKinds });
+    expect(brief(diagnostics)).toEqual([
+      'MOE5133 line 1, column 44: unknown kind "Sentiment "; known are "world_knowledge", "sentiment" | did you mean "sentiment"?',
+      'MOE5133 line 2, column 44: unknown kind "weather"; known are "world_knowledge", "sentiment"',
+    ]);
+    expect(rows).toEqual([]);
+  });
+  it("a kind is reported at its row, between the other faults", () => {
+    const { diagnostics } = parse(`x\n${rowOf("weather")}${rowOf("sentiment")}y\n`, { knownKinds });
+    expect(diagnostics.map((d) => d.code)).toEqual(["MOE5130", "MOE5133", "MOE5130"]);
+  });
+  it("a spec that maps no kinds takes any", () => {
+    expect(parse(rowOf("weather") + rowOf("sport"), { knownKinds: [] }).diagnostics).toEqual([]);
   });
   it("a file cut inside a character is a cut file", () => {
     const bytes = new TextEncoder().encode(`${good}{"prompt": "é`);

@@ -39,7 +39,13 @@ export const fileCodes = codes({
   MOE5130: { severity: "error", title: "data row is not JSON", explain: "Each line of a JSONL file is one JSON object. The message gives the line and the column where reading stopped; the other lines were read." },
   MOE5131: { severity: "error", title: "data row lacks a key", explain: "A row needs `prompt` and `completion`, or `instruction` and `output` (Alpaca; `input` is optional), or `messages`. `kind` and `id` are optional." },
   MOE5132: { severity: "error", title: "data row has a value of the wrong type", explain: "`prompt`, `completion`, `kind`, `instruction`, `input` and `output` are strings, `id` is a string or a number, `messages` is a list of `{role, content}` objects." },
-  MOE5133: { severity: "error", title: "unknown kind of data", explain: "The row's `kind` is none of those that the spec's balance maps to a group. Kinds are compared exactly, spaces and capitals included." },
+  MOE5133: {
+    severity: "error",
+    title: "unknown kind of data",
+    explain:
+      "The row's `kind` is none of those that the spec's balance maps to a group, while other rows of the file have one that is, or it looks like a misspelling of one. " +
+      "Kinds are compared exactly, spaces and capitals included. Correct the row, or map the kind in the spec.",
+  },
   MOE5134: { severity: "error", title: "no data", explain: "The file has no rows, so there is nothing to train on or to measure." },
   MOE5135: { severity: "error", title: "data is not UTF-8", explain: "A JSONL file must be UTF-8. The message gives the first byte that cannot be. Convert the file, for example with `iconv -f latin1 -t utf-8`; bytes are never replaced silently." },
   MOE5136: { severity: "error", title: "NUL byte in data", explain: "Text has no NUL bytes. The file is damaged, or it is UTF-16: convert it with `iconv -f utf-16 -t utf-8`." },
@@ -53,6 +59,13 @@ export const fileCodes = codes({
   MOE5144: { severity: "error", title: "data row is not an object", explain: "Each line must be one JSON object, `{...}` with keys: a JSONL file is not one big array." },
   MOE5145: { severity: "error", title: "conversation without an answer", explain: "A row's `messages` must end with the assistant's message: it is what the model learns to say." },
   MOE5146: { severity: "info", title: "further faults not shown", explain: "The data file has more faults than are worth listing. Repair those shown and run again." },
+  MOE5147: {
+    severity: "warning",
+    title: "no kind of the data is mapped",
+    explain:
+      "No row of the file has a `kind` that the spec's balance maps to a group, so no sample matches any group: a localized balance then evens out how much the experts are used, " +
+      "and does not tell kinds apart. Where that is not meant, map the file's kinds in the spec (`sentiment -> skill`), or give its rows kinds that are mapped.",
+  },
   MOE5150: { severity: "error", title: "tokenizer cannot be used", explain: "`tokenizer.json` must be a Hugging Face fast tokenizer (a `model` of type BPE, Unigram or WordPiece, and its parts). The message says what is wrong. A `tokenizer.model` of SentencePiece is converted by loading it with transformers' AutoTokenizer and saving it." },
   MOE5151: { severity: "error", title: "special token is not in the vocabulary", explain: "`tokenizer_config.json` names a special token that `tokenizer.json` does not have, so the two files do not belong together." },
 });

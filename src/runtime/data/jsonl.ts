@@ -4,7 +4,11 @@ import { firstInvalidByte } from "../../formats/text.ts";
 import { normaliseRow, type DataRow, type Where } from "./rows.ts";
 
 export interface JsonlOptions {
-  /** The kinds a row may have; empty or absent: any. */
+  /**
+   * The kinds that the spec maps to groups; empty or absent: any kind is fine. A file in which no row has one of them is
+   * another set of data, taken as it is with a warning; otherwise a kind that is none of them is a fault, and so is one
+   * that looks like a misspelling of one of them.
+   */
   readonly knownKinds?: readonly string[];
   /** Faults listed before the rest are only counted. */
   readonly maximumDiagnostics?: number;
@@ -35,7 +39,7 @@ export function parseJsonl(bytes: Uint8Array, file: string, options: JsonlOption
   const bom = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0;
   const rows: DataRow[] = [];
   const ids = new Map<string, DataRow>();
-  const kinds: KindFaults = new Map();
+  const kinds = new KindCheck(options.knownKinds ?? []);
   let line = 0;
   let textStart = 0; // UTF-16 offset of the line's first character
   let filled = 0;
@@ -50,13 +54,17 @@ export function parseJsonl(bytes: Uint8Array, file: string, options: JsonlOption
     if (text !== undefined && text.trim() !== "") {
       const value = reader.value(text);
       const row = value === undefined ? undefined : normaliseRow(value.value, line, (code, message, where) => reader.refuse(code, message, where));
-      if (row !== undefined && knownKind(row, reader, options.knownKinds, kinds) && unusedId(row, reader, ids)) rows.push(row);
+      if (row !== undefined && unusedId(row, reader, ids)) {
+        kinds.see(row, reader);
+        rows.push(row);
+      }
     }
     textStart += reader.width() + 1;
     begin = next;
   }
   if (filled === 0) report.add(diagnostic("MOE5134", bytes.length === 0 ? `${file} is empty (0 bytes): at least one row is needed` : `${file} has no rows: at least one is needed`));
-  return { rows, diagnostics: report.all(kindNotes(kinds)) };
+  const refused = kinds.settle(report);
+  return { rows: refused ? rows.filter((r) => !kinds.isUnknown(r.kind)) : rows, diagnostics: report.all() };
 }
 
 /** Collects diagnostics up to a limit, then counts. */
@@ -67,14 +75,17 @@ class Report {
   constructor(limit: number) {
     this.limit = limit;
   }
-  /** Returns the diagnostic's place in the list, or -1. */
-  add(one: Diagnostic): number {
-    if (this.list.length < this.limit) return this.list.push(one) - 1;
-    this.more++;
-    return -1;
+  add(one: Diagnostic): void {
+    if (this.list.length < this.limit) this.list.push(one);
+    else this.more++;
   }
-  all(notes: ReadonlyMap<number, string> = new Map()): Diagnostic[] {
-    const shown = this.list.map((d, i) => (notes.has(i) ? { ...d, notes: [...d.notes, notes.get(i)!] } : d));
+  /** So many more, of which nothing is shown. */
+  uncounted(count: number): void {
+    this.more += count;
+  }
+  /** In the file's order, which that of finding is not where a kind is judged by the whole file. */
+  all(): Diagnostic[] {
+    const shown = [...this.list].sort((a, b) => (a.primary?.span.start ?? 0) - (b.primary?.span.start ?? 0));
     if (this.more > 0) shown.push(diagnostic("MOE5146", `${this.more} further fault${this.more === 1 ? " is" : "s are"} not shown`));
     return shown;
   }
@@ -149,7 +160,12 @@ class Line {
   }
 
   /** Reports a fault of the row's content; the place is found by reading the line again, which only faulty rows cost. */
-  refuse(code: Diagnostic["code"], message: string, where: Where = {}): number {
+  refuse(code: Diagnostic["code"], message: string, where: Where = {}): void {
+    this.report.add(this.describe(code, message, where));
+  }
+
+  /** What `refuse` reports. */
+  describe(code: Diagnostic["code"], message: string, where: Where = {}): Diagnostic {
     const parsed = parseJson(this.decoded!);
     const entry = parsed.ok && parsed.node.kind === "object" && where.key !== undefined ? parsed.node.entries.findLast((e) => e.key === where.key) : undefined;
     const place = entry === undefined ? undefined : where.part === "key" ? entry.keyPlace : entry.value;
@@ -163,7 +179,7 @@ class Line {
             ],
           }),
     };
-    return place === undefined ? this.fault(code, 0, 0, message, details, false) : this.fault(code, place.start, place.end, message, details);
+    return place === undefined ? this.made(code, 0, 0, message, details, false) : this.made(code, place.start, place.end, message, details);
   }
 
   private byteFault(code: Diagnostic["code"], at: number, message: string, help: string): void {
@@ -173,10 +189,14 @@ class Line {
     );
   }
 
-  private fault(code: Diagnostic["code"], start: number, end: number, message: string, details: Details = {}, column = true): number {
+  private fault(code: Diagnostic["code"], start: number, end: number, message: string, details: Details = {}): void {
+    this.report.add(this.made(code, start, end, message, details));
+  }
+
+  private made(code: Diagnostic["code"], start: number, end: number, message: string, details: Details = {}, column = true): Diagnostic {
     // A value can be megabytes long: underline its beginning only.
     const at = this.span(start, Math.min(end, start + 200));
-    return this.report.add(diagnostic(code, `${this.file}, line ${this.number}${column ? `, column ${start + 1}` : ""}: ${message}`, { at, ...details }));
+    return diagnostic(code, `${this.file}, line ${this.number}${column ? `, column ${start + 1}` : ""}: ${message}`, { at, ...details });
   }
 
   private span(start: number, end: number): Span {
@@ -184,30 +204,73 @@ class Line {
   }
 }
 
-/** Where an unknown kind was first reported, and on which lines it came again. */
-type KindFaults = Map<string, { readonly index: number; readonly lines: number[]; count: number }>;
-
-function knownKind(row: DataRow, reader: Line, known: readonly string[] | undefined, faults: KindFaults): boolean {
-  if (row.kind === undefined || known === undefined || known.length === 0 || known.includes(row.kind)) return true;
-  const before = faults.get(row.kind);
-  if (before !== undefined) {
-    before.count++;
-    if (before.lines.length < 5) before.lines.push(row.line);
-    return false;
-  }
-  const index = reader.refuse("MOE5133", `unknown kind ${shorten(row.kind)}; known are ${known.map((k) => JSON.stringify(k)).join(", ")}`, {
-    key: "kind",
-    ...nearestKind(row.kind, known),
-  });
-  faults.set(row.kind, { index, lines: [], count: 0 });
-  return false;
+/** A kind that the spec does not map: what to say where it stands first, and on which lines it came again. */
+interface UnknownKind {
+  readonly error: Diagnostic;
+  readonly warning: Diagnostic;
+  readonly lines: number[];
+  again: number;
 }
 
-function kindNotes(faults: KindFaults): Map<number, string> {
-  const notes = new Map<number, string>();
-  for (const { index, lines, count } of faults.values())
-    if (count > 0) notes.set(index, `the same kind is on ${count} more line${count === 1 ? "" : "s"}: ${lines.join(", ")}${count > lines.length ? ", ..." : ""}`);
-  return notes;
+/** Judges the kinds of a file's rows, once all of them are known. */
+class KindCheck {
+  private readonly known: readonly string[];
+  private readonly unknown = new Map<string, UnknownKind>();
+  private mapped = false;
+  /** Rows of yet other kinds, where a file has more than are worth keeping. */
+  private beyond = 0;
+
+  constructor(known: readonly string[]) {
+    this.known = known;
+  }
+
+  isUnknown(kind: string | undefined): boolean {
+    return kind !== undefined && this.known.length > 0 && !this.known.includes(kind);
+  }
+
+  see({ kind, line }: DataRow, reader: Line): void {
+    if (kind === undefined || !this.isUnknown(kind)) {
+      this.mapped ||= kind !== undefined;
+      return;
+    }
+    const before = this.unknown.get(kind);
+    if (before !== undefined) {
+      before.again++;
+      if (before.lines.length < 5) before.lines.push(line);
+      return;
+    }
+    if (this.unknown.size === 1000) {
+      this.beyond++;
+      return;
+    }
+    const known = this.known.map((k) => JSON.stringify(k)).join(", ");
+    const help = didYouMean(kind, this.known);
+    const error = reader.describe("MOE5133", `unknown kind ${shorten(kind)}; known are ${known}`, { key: "kind", ...(help === undefined ? {} : { help }) });
+    const warning = reader.describe("MOE5147", `kind ${shorten(kind)} is mapped to no group, nor is any other kind of this file; mapped are ${known}`, {
+      key: "kind",
+      help: "its rows match no group: the balance only evens out the experts' use. To tell them apart, map the kind in the spec, or give the rows a kind that is mapped",
+    });
+    this.unknown.set(kind, { error, warning, lines: [], again: 0 });
+  }
+
+  /** Reports; true where rows of unknown kinds are refused. */
+  settle(report: Report): boolean {
+    const kinds = [...this.unknown];
+    if (kinds.length === 0) return false;
+    // Nothing here was meant for the spec's map, unless a name was misspelt.
+    if (!this.mapped && kinds.every(([, { error }]) => error.help === undefined)) {
+      const [[, first], ...others] = kinds as [(typeof kinds)[0], ...typeof kinds];
+      const more = others.slice(0, 5).map(([kind]) => shorten(kind)).join(", ");
+      report.add(others.length === 0 ? first.warning : { ...first.warning, notes: [`other kinds in it: ${more}${others.length > 5 ? `, and ${others.length - 5} more` : ""}`] });
+      return false;
+    }
+    for (const [, { error, lines, again }] of kinds) {
+      const note = `the same kind is on ${again} more line${again === 1 ? "" : "s"}: ${lines.join(", ")}${again > lines.length ? ", ..." : ""}`;
+      report.add(again === 0 ? error : { ...error, notes: [note] });
+    }
+    report.uncounted(this.beyond);
+    return true;
+  }
 }
 
 function unusedId(row: DataRow, reader: Line, ids: Map<string, DataRow>): boolean {
@@ -223,11 +286,6 @@ function unusedId(row: DataRow, reader: Line, ids: Map<string, DataRow>): boolea
   }
   reader.refuse("MOE5139", `id ${shorten(row.id)} is already used at line ${other.line}, with different content`, { key: "id", help: "give each row an id of its own" });
   return false;
-}
-
-function nearestKind(kind: string, known: readonly string[]): { help?: string } {
-  const help = didYouMean(kind, known);
-  return help === undefined ? {} : { help };
 }
 
 function shorten(text: string): string {
