@@ -43,7 +43,7 @@ const { metafile } = await esbuild.build({
 });
 
 // What was bundled comes with its licence.
-const bundled = [...new Set(Object.keys(metafile.inputs).map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]))].filter(Boolean).sort();
+const bundled = [...new Set(Object.keys(metafile.inputs).map((path) => /.*(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]))].filter(Boolean).sort();
 const licences = bundled.map((name) => {
   const folder = join("node_modules", name);
   const { version: number, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
