@@ -117,12 +117,12 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
   const lowered = lower(context, adapter);
   const { module } = optimize(lowered, { train: adapter.train, transposeFlags: false });
   const costs = new Costs(module, sizes);
-  const frozen = optimize(onlyEntry(lower(context, { ...adapter, plan: nothing }), "logits"), { transposeFlags: false }).module;
-  const base = new Costs(frozen, sizes).fn("logits").flops;
+  const work = new Work(program, adapter, sizes);
+  const base = work.ofModel([]);
   const steps = ["gradients", "update"].flatMap((name) => module.entries.get(name)?.fn ?? []);
   const training = steps.length === 2 ? costs.fn(steps[0]!).flops + costs.fn(steps[1]!).flops / microBatches : 0;
 
-  const sites = siteCosts(program, adapter, lowered.weights);
+  const sites = siteCosts(adapter, lowered.weights, work);
   const trainable = sites.reduce((n, s) => n + s.count * s.trainable, 0);
   const { parameters, bytes, dtypes } = stored(program, adapter);
   const limit = model.config["max_position_embeddings"];
@@ -148,13 +148,6 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
     },
     memory: memory(module, sizes, bytes, trainable, microBatches),
   };
-}
-
-/** No adapter at all. */
-const nothing: AdapterPlan = { sites: new Map(), unfrozen: new Set(), kinds: [], groups: [], siteCount: () => 1 };
-
-function onlyEntry(module: Module, name: string): Module {
-  return removeDead({ ...module, entries: new Map([[name, module.entries.get(name)!]]) });
 }
 
 function memory(module: Module, sizes: Sizes, checkpoint: number, trainable: number, microBatches: number): MemoryPlan {
@@ -202,7 +195,7 @@ function stored(program: Program, adapter: CheckedAdapter): { parameters: number
 }
 
 /** One row for all sites that cost alike. */
-function siteCosts(program: Program, adapter: CheckedAdapter, weights: readonly Weight[]): SiteCosts[] {
+function siteCosts(adapter: CheckedAdapter, weights: readonly Weight[], work: Work): SiteCosts[] {
   const { model } = adapter.base;
   const trainable = trainableByNode(model.nodes, weights);
   const operations = new Map<string, SiteCosts["operations"]>();
@@ -224,9 +217,9 @@ function siteCosts(program: Program, adapter: CheckedAdapter, weights: readonly 
       if (node.layer !== undefined) known.layers.push(node.layer);
       continue;
     }
-    const sameWork = JSON.stringify([site, sides]);
-    if (plan && sides && !operations.has(sameWork)) operations.set(sameWork, siteOperations(program, adapter, plan, node));
-    const work = operations.get(sameWork);
+    const sameWork = JSON.stringify([site, plan?.scope === "linear" && sides ? sides : starred]);
+    if (plan && !operations.has(sameWork)) operations.set(sameWork, work.ofSite(plan, node));
+    const done = operations.get(sameWork);
     rows.set(key, {
       path: starred,
       layers: node.layer === undefined ? [] : [node.layer],
@@ -236,7 +229,7 @@ function siteCosts(program: Program, adapter: CheckedAdapter, weights: readonly 
       ...(plan?.router ? { router: plan.router.definition.name.text } : {}),
       unfrozen,
       trainable: own,
-      ...(work ? { operations: work } : {}),
+      ...(done ? { operations: done } : {}),
     });
   }
   const shared = trainable.get("") ?? 0;
@@ -267,22 +260,72 @@ function trainableByNode(nodes: readonly ModelNode[], weights: readonly Weight[]
   return counts;
 }
 
-/** Operations per token of one site's forward half, from its own graph after the passes. */
-function siteOperations(program: Program, adapter: CheckedAdapter, plan: SitePlan, node: ModelNode): SiteCosts["operations"] {
-  if (!plan.router && plan.banks.length === 0) return undefined;
-  const [from, to] = node.axes as readonly [ModelNode["axes"][number], ModelNode["axes"][number]];
-  const { module } = lowerCase(program.checked.context, { kind: "site", plan, in: from, out: to, kinds: adapter.plan.kinds });
-  const fn = module.functions.get("case")!;
-  const entry = module.entries.get("case")!;
-  const outputOnly: Module = {
-    ...module,
-    functions: new Map([["case", { ...fn, results: fn.results.slice(0, 1) }]]),
-    entries: new Map([["case", { ...entry, results: entry.results.slice(0, 1) }]]),
-  };
-  const optimized = optimize(removeDead(outputOnly), { transposeFlags: false }).module;
-  // So many tokens that what is done once a batch, a scale folded into a weight, say, does not show.
-  const tokens = 2 ** 20;
-  const total = new Costs(optimized, { sample: 1, position: tokens }).fn("case").flops;
-  const frozen = 2 * (from.size as number) * (to.size as number);
-  return { frozen, extra: Math.round(total / tokens - frozen) };
+/** Counts operations of graphs that hold some of an adapter's sites. */
+class Work {
+  readonly #program: Program;
+  readonly #adapter: CheckedAdapter;
+  readonly #sizes: Sizes;
+  readonly #known = new Map<string, number>();
+
+  constructor(program: Program, adapter: CheckedAdapter, sizes: Sizes) {
+    this.#program = program;
+    this.#adapter = adapter;
+    this.#sizes = sizes;
+  }
+
+  /** Of the model with the sites of some nodes, forward, for the whole batch. */
+  ofModel(nodes: readonly ModelNode[]): number {
+    const adapter = this.#adapter;
+    const sites = new Map(nodes.map((n) => [n.path.join("."), adapter.plan.sites.get(n.path.join("."))!]));
+    const key = [...sites.keys()].join(" ");
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const plan: AdapterPlan = { ...adapter.plan, sites, unfrozen: new Set() };
+    const lowered = lower(this.#program.checked.context, { ...adapter, plan });
+    const logits = removeDead({ ...lowered, entries: new Map([["logits", lowered.entries.get("logits")!]]) });
+    const work = new Costs(optimize(logits, { transposeFlags: false }).module, this.#sizes).fn("logits").flops;
+    this.#known.set(key, work);
+    return work;
+  }
+
+  /** Per token, of one site. */
+  ofSite(plan: SitePlan, node: ModelNode): SiteCosts["operations"] {
+    if (!plan.router && plan.banks.length === 0) return undefined;
+    return node.kind === "linear" && plan.scope === "linear" ? this.#alone(plan, node) : this.#added(node);
+  }
+
+  /** A linear with a router of its own, from its own graph after the passes. */
+  #alone(plan: SitePlan, node: ModelNode): SiteCosts["operations"] {
+    const [from, to] = node.axes as readonly [ModelNode["axes"][number], ModelNode["axes"][number]];
+    const { module } = lowerCase(this.#program.checked.context, { kind: "site", plan, in: from, out: to, kinds: this.#adapter.plan.kinds });
+    const fn = module.functions.get("case")!;
+    const entry = module.entries.get("case")!;
+    const outputOnly: Module = {
+      ...module,
+      functions: new Map([...module.functions, ["case", { ...fn, results: fn.results.slice(0, 1) }]]),
+      entries: new Map([["case", { ...entry, results: entry.results.slice(0, 1) }]]),
+    };
+    const optimized = optimize(removeDead(outputOnly), { transposeFlags: false }).module;
+    // So many tokens that what is done once a batch, a scale folded into a weight, say, does not show.
+    const tokens = 2 ** 20;
+    const frozen = products([node]);
+    return { frozen, extra: Math.round(new Costs(optimized, { sample: 1, position: tokens }).fn("case").flops / tokens - frozen) };
+  }
+
+  /**
+   * A site that shares with others, a router, say, or a whole block: what it adds to the model after those before it in
+   * its layer, so that what is shared counts once.
+   */
+  #added(node: ModelNode): SiteCosts["operations"] {
+    const { nodes } = this.#adapter.base.model;
+    const before = nodes.slice(0, nodes.indexOf(node)).filter((n) => n.layer === node.layer && this.#adapter.plan.sites.has(n.path.join(".")));
+    const tokens = this.#sizes["sample"]! * this.#sizes["position"]!;
+    const inside = nodes.filter((n) => n.kind === "linear" && node.path.every((part, i) => n.path[i] === part));
+    return { frozen: products(inside), extra: Math.round((this.ofModel([...before, node]) - this.ofModel(before)) / tokens) };
+  }
+}
+
+/** Operations per token of frozen linears. */
+function products(linears: readonly ModelNode[]): number {
+  return linears.reduce((n, { axes: [from, to] }) => n + 2 * (from!.size as number) * (to!.size as number), 0);
 }

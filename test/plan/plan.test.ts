@@ -86,6 +86,24 @@ describe("operations per token", () => {
     expect(Math.abs(plan.operations.extra - sum)).toBeLessThan(0.001 * sum);
   });
 
+  it("of what sites share count once: a block's router, a block that is the expert", async () => {
+    const shared = await planOf(small, adapterText("at layers.*.mlp.*_proj { experts e[3] = lora(rank: 2)\n route softmax() per block }"));
+    const own = await planOf(small, adapterText("at layers.*.mlp.*_proj { experts e[3] = lora(rank: 2)\n route softmax() }"));
+    const extras = (plan: typeof own): number[] => plan.sites.flatMap((s) => (s.operations ? [s.operations.extra] : []));
+    const total = extras(shared).reduce((a, b) => a + b, 0);
+    expect(Math.abs(layers * total - shared.operations.extra)).toBeLessThanOrEqual(2 * layers);
+    // Of the three routers, one on [h] is left.
+    const router = (i: number): number => 2 * i * 3 + 8 * 3;
+    expect(own.operations.extra - shared.operations.extra).toBe(layers * (router(h) + router(f)));
+    expect(extras(shared)[0]! - extras(shared)[1]!).toBe(router(h));
+
+    const whole = await planOf(small, adapterText("at layers.*.mlp { experts e[3] = patch { gate_proj, up_proj, down_proj: lora(rank: 2) }\n route softmax() }"));
+    const block = whole.sites.find((s) => s.path === "layers.*.mlp")!;
+    expect(block).toMatchObject({ count: layers, router: "softmax", operations: { frozen: 3 * 2 * h * f } });
+    expect(Math.abs(layers * block.operations!.extra - whole.operations.extra)).toBeLessThanOrEqual(layers);
+    expect(whole.trainable.parameters).toBe(layers * (3 * 3 * 2 * (h + f) + 3 * h));
+  });
+
   it("of a base are two for each weight of a product, and attention's, which grow with the length", async () => {
     const at = async (length: number): Promise<number> => (await planOf(seven, plainLora, { batch: 1, length })).operations.base;
     const products = 2 * (6_738_415_616 - 32000 * 4096 - 65 * 4096);
