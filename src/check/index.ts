@@ -173,6 +173,11 @@ class Reporter {
     this.list.push(d);
   }
 
+  /** Whether a declaration holds syntax errors. */
+  isBroken(declaration: Span): boolean {
+    return this.#broken.includes(declaration);
+  }
+
   /** Whether a syntax error accounts for what would be said here. */
   #misread(code: Code, span: Span): boolean {
     if (unknowns.has(code)) return this.#lost;
@@ -287,6 +292,7 @@ function baseModel(declaration: BaseDeclaration, definitions: Definitions): Mode
 }
 
 function checkBase(name: string, declaration: BaseDeclaration, definitions: Definitions, input: CheckInput, dry: Elaborator, reporter: Reporter): CheckedBase | undefined {
+  if (reporter.isBroken(declaration.span)) return undefined;
   const model = baseModel(declaration, definitions);
   const path = basePath(declaration);
   if (path === undefined) return fail("MOE2003", `${declaration.model.text}(…) takes the path of a checkpoint folder`, { at: declaration.span, help: `for example ${declaration.model.text}("models/tiny-llama")` });

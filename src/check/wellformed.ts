@@ -2,7 +2,10 @@ import { diagnostic, type Diagnostic } from "../diagnostics/index.ts";
 import type { Binding, BlockItem, BodyItem, Definition, Expression, FunctionDefinition, MapDefinition, ModelDefinition, Name, Parameter, ParameterType, TensorParameter, UpdateItem, WeightItem } from "../parser/ast.ts";
 import { walk } from "../parser/walk.ts";
 import { builtins } from "./builtins.ts";
-import { unknownFunction, unknownName } from "./suggest.ts";
+import { suggest, unknownFunction, unknownName } from "./suggest.ts";
+
+/** Arguments of builtins that name axes. */
+const axisArguments: readonly string[] = ["over", "axis", "axes", "to", "into"];
 
 /** What every definition of a kind is given by its site: its own names must be others. */
 const given: Readonly<Record<MapDefinition["kind"], readonly string[]>> = {
@@ -87,6 +90,7 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
   const uses: { readonly name: Name; readonly call: boolean }[] = [];
   const choices = new Set(d.parameters.flatMap((p) => (p.kind === "parameter" && p.type.kind === "choice" ? [p.name.text] : [])));
   const compared = new Set<Expression>();
+  const axes = new Set<object>();
   walk(d, (node) => {
     const n = node as BodyItem | Binding | Parameter | TensorParameter | ParameterType | Expression;
     switch (n.kind) {
@@ -109,6 +113,9 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
         break;
       case "call":
         uses.push({ name: n.callee, call: true });
+        for (const { name, value } of n.args) {
+          if (name && axisArguments.includes(name.text)) for (const axis of value.kind === "list" ? value.items : [value]) axes.add(axis);
+        }
         break;
       default:
     }
@@ -118,6 +125,7 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
     if (name.text === "" || own.has(name.text) || callable.has(name.text) || initial.has(name)) continue;
     if (call) found.push(unknownFunction(name, callable));
     else if (constants.has(name.text)) found.push({ ...unknownName(name, []), help: "a definition does not see the spec's params and consts: make it a parameter, and give it where the definition is applied" });
+    else if (axes.has(name)) found.push(diagnostic("MOE3003", `no axis "${name.text}" is in scope`, { at: name.span, ...suggest(name, own) }));
     else found.push(unknownName(name, [...own, ...callable]));
   }
   return found;

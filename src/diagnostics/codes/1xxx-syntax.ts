@@ -88,14 +88,14 @@ export const syntaxCodes = codes({
     severity: "error",
     title: "`=` in a wrong place",
     explain: "`=` gives a name its value. To compare, write `==`; an argument is given with a colon, `lora(rank: 4)`; a setting of `train` has its value after a blank, `epochs 1`.",
-    bad: "fn relu(x) = if x = 0 then 0 else x\n",
-    good: "fn relu(x) = if x == 0 then 0 else x\n",
+    bad: "fn same(x) = if x = 0 then 0 else x\n",
+    good: "fn same(x) = if x == 0 then 0 else x\n",
   },
   MOE1013: {
     severity: "error",
     title: "balance without a term",
     explain: "A `balance` clause is a weight, `*` and the balance that is applied: `balance 0.1 * localized(delta: 0.1)`. The balance stands last, so that it can be read at a glance; the weight may be any product.",
-    bad: 'base b = llama("model")\n\nadapter A on b {\n  at ** {\n    balance 0.1\n  }\n}\n',
+    bad: 'base b = llama("models/tiny-llama")\n\nadapter A on b {\n  at ** {\n    balance 0.1\n  }\n}\n',
   },
   MOE1014: {
     severity: "error",
