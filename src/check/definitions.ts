@@ -10,8 +10,10 @@ import type {
   ParamDeclaration,
   SourceFile,
   TrainDeclaration,
+  VariantDeclaration,
 } from "../parser/ast.ts";
 import { builtins } from "./builtins.ts";
+import { writeOut } from "./variants.ts";
 import { unknownNames, wellFormed } from "./wellformed.ts";
 
 /** Everything declared by the library and a spec, by name. */
@@ -23,6 +25,8 @@ export interface Definitions {
   readonly functions: ReadonlyMap<string, FunctionDefinition>;
   readonly bases: ReadonlyMap<string, BaseDeclaration>;
   readonly adapters: ReadonlyMap<string, AdapterDeclaration>;
+  /** The adapter that a variant varies, by the variant's name. */
+  readonly parents: ReadonlyMap<string, string>;
   readonly trains: readonly TrainDeclaration[];
   /** `param` and `const`, in the order of the text. */
   readonly constants: readonly (ParamDeclaration | ConstDeclaration)[];
@@ -50,6 +54,7 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
     faulty: new Set<object>(),
   };
   const own = new Map<string, Declaration>();
+  const variants: VariantDeclaration[] = [];
   for (const [list, isLibrary] of [[library, true], [files, false]] as const) {
     for (const file of list) {
       for (const d of file.declarations) {
@@ -70,18 +75,14 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
           faults.forEach(report);
           if (faults.length || file.diagnostics.some((f) => f.primary && f.primary.span.start >= d.span.start && f.primary.span.end <= d.span.end)) result.faulty.add(d);
         }
-        if (d.kind === "variant") {
-          report(diagnostic("MOE2090", "an adapter that varies another is not there yet", { at: d.of.span, help: "write the adapter out" }));
-          continue;
-        }
         const constant = d.kind === "param" || d.kind === "const";
-        const space = constant ? "constant" : d.kind;
+        const space = constant ? "constant" : d.kind === "variant" ? "adapter" : d.kind;
         const name = d.name.text;
         if (name === "") continue;
         const before = own.get(`${space} ${name}`);
         if (before && before.kind !== "train") {
           report(
-            diagnostic("MOE2013", `${d.kind} "${name}" is already defined`, {
+            diagnostic("MOE2013", `${space} "${name}" is already defined`, {
               at: d.name.span,
               secondary: [{ span: before.name.span, text: "first defined here" }],
             }),
@@ -93,11 +94,13 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
           report(diagnostic("MOE2013", `"${name}" is built in`, { at: d.name.span, help: "give the function another name" }));
           continue;
         }
-        if (d.kind === "param" || d.kind === "const") result.constants.push(d);
+        if (d.kind === "variant") variants.push(d);
+        else if (d.kind === "param" || d.kind === "const") result.constants.push(d);
         else (result[tables[d.kind]] as Map<string, Declaration>).set(name, d);
       }
     }
   }
+  const parents = writeOut(variants, result.adapters, report);
   const constants = new Set(result.constants.map((c) => c.name.text));
   for (const d of files.flatMap((f) => f.declarations)) {
     if ((d.kind !== "expert" && d.kind !== "router" && d.kind !== "balance" && d.kind !== "fn") || result.faulty.has(d)) continue;
@@ -105,5 +108,5 @@ export function collect(library: readonly SourceFile[], files: readonly SourceFi
     if (unknown.length) result.faulty.add(d);
     unknown.forEach(report);
   }
-  return result;
+  return { ...result, parents };
 }

@@ -1,6 +1,6 @@
 import { diagnostic, DiagnosticError, didYouMean, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
-import type { AdapterDeclaration, AtClause, BaseDeclaration, ConstDeclaration, Declaration, ModelDefinition, ParamDeclaration, SourceFile } from "../parser/ast.ts";
+import type { AdapterDeclaration, AtClause, BaseDeclaration, ConstDeclaration, Declaration, ModelDefinition, ParamDeclaration, SourceFile, TrainDeclaration } from "../parser/ast.ts";
 import { Assembly, type AdapterPlan, type ForwardInput } from "./assemble.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import { collect, type Definitions } from "./definitions.ts";
@@ -324,7 +324,7 @@ function checkAdapter(
   used: Set<object>,
 ): CheckedAdapter | undefined {
   const before = reporter.errors;
-  const train = context.definitions.trains.find((t) => t.adapter.text === name);
+  const train = trainOf(name, context.definitions);
   const settings = train ? trainSettings(train, context.constants, dry, reporter.guard) : defaultTrain;
   if (!bases.has(declaration.base.text)) {
     if (declaration.base.text === "") return undefined;
@@ -340,6 +340,15 @@ function checkAdapter(
   const adapter = { name, declaration, base, plan, train: settings };
   proveReach(adapter, context, reporter);
   return reporter.errors > before ? undefined : adapter;
+}
+
+/** How an adapter is trained: its own block, or that of the adapter it varies. */
+function trainOf(name: string, { trains, parents }: Definitions): TrainDeclaration | undefined {
+  for (let of: string | undefined = name; of !== undefined; of = parents.get(of)) {
+    const own = trains.find((t) => t.adapter.text === of);
+    if (own) return own;
+  }
+  return undefined;
 }
 
 /** Resolves every `at` against the model and plans each site. */
