@@ -44,6 +44,15 @@ function assignment(text: string, before: ReadonlyMap<string, string> = new Map(
   return new Map([...before, [text.slice(0, at).trim(), text.slice(at + 1).trim()]]);
 }
 
+/** `rank=1,2,4`: each name once, each value once. */
+function valueList(text: string, before: ReadonlyMap<string, readonly string[]> = new Map()): ReadonlyMap<string, readonly string[]> {
+  const at = text.indexOf("=");
+  const [name, values] = [text.slice(0, at).trim(), text.slice(at + 1).split(",").map((v) => v.trim())];
+  if (at < 1 || values.includes("")) throw new InvalidArgumentError("It is name=value,value,…");
+  if (before.has(name)) throw new InvalidArgumentError(`"${name}" is listed twice.`);
+  return new Map([...before, [name, [...new Set(values)]]]);
+}
+
 /** One of a few words, with the nearest one where it is none of them. */
 function choice(names: readonly string[]): (text: string) => string {
   return (text) => {
@@ -118,6 +127,25 @@ program
   .addOption(setOption())
   .addHelpText("after", examples("moec plan loramoe.moe", "moec plan loramoe.moe --base models/llama-2-7b --batch 8 --length 1024 --json"))
   .action(action(async () => (await import("./commands/plan.ts")).plan));
+
+program
+  .command("sweep")
+  .description("every combination of values for the spec's params: what each costs and, with --train, how it does")
+  .argument("<file>", "the spec", filled)
+  .addOption(new Option("--over <name=a,b,…>", "the values of a `param` to try (again for more)").argParser(valueList).makeOptionMandatory())
+  .option("--all", "more than 200 combinations, too")
+  .addOption(setOption())
+  .addOption(adapterOption())
+  .addOption(baseOption())
+  .option("--batch <n>", "samples in a step, for the costs (default: the spec's)", positiveNumber)
+  .option("--length <n>", "tokens in a sample, for the costs (default: the spec's)", positiveNumber)
+  .option("--train", "trains and tests each; what is finished in the folder is not run again")
+  .addOption(new Option("--data <file>", "JSONL rows in place of the spec's").argParser(filled))
+  .option("--steps <n>", "how many steps, in place of the spec's", positiveNumber)
+  .addOption(backendOption())
+  .addOption(new Option("-o, --out <folder>", "where runs and sweep.json go (default with --train: out/sweep-ADAPTER)").argParser(filled))
+  .addHelpText("after", examples("moec sweep sensitivity.moe --over rank=1,2,4,8 --over experts=4,6,8", "moec sweep sensitivity.moe --over rank=1,8 --train --steps 100 -o out/ranks"))
+  .action(action(async () => (await import("./commands/sweep.ts")).sweep));
 
 program
   .command("train")

@@ -91,7 +91,7 @@ async function requirePlace(out: string, options: Options, again: string): Promi
 }
 
 /** The first Ctrl-C (or SIGTERM) ends after the step under way, a second one at once: the last checkpoint is whole. */
-class Interrupt {
+export class Interrupt {
   readonly #abort = new AbortController();
   readonly #handlers = (["SIGINT", "SIGTERM"] as const).map((name) => [name, (): void => this.#on(name)] as const);
   readonly #terminal: Terminal;

@@ -29,6 +29,18 @@ export const configCodes = codes({
       "Training would begin anew in a folder where an earlier run stopped before its end, and would throw that run's checkpoint away. " +
       "`--resume FOLDER` goes on with it, `--restart` gives it up, `--out` names another folder. A run that came to its end is replaced without asking.",
   },
+  MOE9006: {
+    severity: "error",
+    title: "too many combinations",
+    explain: "`moec sweep` takes every combination of the values that `--over` lists, and stops at 200 of them: a list too many is easily written. `--all` takes more.",
+  },
+  MOE9007: {
+    severity: "error",
+    title: "the folder holds another sweep",
+    explain:
+      "A sweep does not run again what is finished in its folder, so what lies there must be of the same spec, base, data, seed and steps; the message says which of them differ. " +
+      "Name another folder with `-o`, or remove this one.",
+  },
   MOE9010: {
     severity: "error",
     title: "a bug of moec",
