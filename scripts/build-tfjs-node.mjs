@@ -26,11 +26,12 @@ const HELP = `Usage: node scripts/build-tfjs-node.mjs [options]
 Builds @tensorflow/tfjs-node ${TFJS_VERSION} against the C library in TensorFlow's Python wheel
 and links it into node_modules. Needs Linux, Node's headers, a C++ compiler, make,
 Python 3 with pip, and npm. Nothing is written outside the cache and the one link.
+The project is moec's own folder in a clone, and where you are for an installed moec.
 
   --cuda              build @tensorflow/tfjs-node-gpu against the CUDA wheel (several GB)
   --no-cuda-libraries with --cuda: use the CUDA libraries of the system, not pip's
-  --into DIR          link into DIR/node_modules (default: this project)
-  --cache DIR         where to build (default: .native beside package.json)
+  --into DIR          link into DIR/node_modules (default: the project)
+  --cache DIR         where to build (default: .native in the project)
   --tensorflow V      version of the wheel (default: ${TENSORFLOW_VERSION})
   --wheel FILE        use this wheel instead of asking pip
   --python PROGRAM    (default: python3)
@@ -41,7 +42,9 @@ Python 3 with pip, and npm. Nothing is written outside the cache and the one lin
 
 function main() {
   const options = readOptions();
-  const project = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+  const home = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
+  // Of an installed package it is the project around it that gets the link: the package's own folder is npm's to replace.
+  const project = home.split(path.sep).includes("node_modules") ? process.cwd() : home;
   const into = path.resolve(options.into ?? project);
   const cache = path.resolve(options.cache ?? path.join(project, ".native"));
   const flavour = options.cuda ? { name: "@tensorflow/tfjs-node-gpu", wheel: "tensorflow" } : { name: "@tensorflow/tfjs-node", wheel: "tensorflow-cpu" };

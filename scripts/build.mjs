@@ -70,6 +70,7 @@ const rewrite = (folder) => {
   }
 };
 rewrite(`${out}/types`);
+rmSync(`${out}/types/cli`, { recursive: true }); // a program, not a library
 
 mkdirSync(`${out}/schemas`, { recursive: true });
 for (const file of readdirSync("grammar")) if (file.endsWith(".schema.json")) cpSync(join("grammar", file), join(out, "schemas", file));
