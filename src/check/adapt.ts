@@ -196,7 +196,12 @@ function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expe
   const body = new Scope(scope);
   bindOffers(elaborator, applied, signature, body, new Map([["x", input.x], ["mask", input.mask]]), "a router");
   const before = new Set(body.names.keys());
-  const gates = elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, applied, signature, body, [expertAxis]));
+  const gates = elaborator.ops.at(signature.span, () => {
+    const value = evaluateSignature(elaborator, applied, signature, body, [expertAxis]);
+    // A router that does not look at the token still gives every token its gates.
+    const lacking = input.mask.axes.filter((a) => !value.axes.includes(a));
+    return lacking.length ? elaborator.ops.expand(value, [...lacking, ...value.axes]) : value;
+  });
   const intermediates = new Map<string, Tensor>();
   for (const [name, entity] of body.names) if (!before.has(name) && entity.kind === "tensor") intermediates.set(name, entity);
   return { gates, intermediates };
