@@ -11,6 +11,8 @@
  * test.jsonl    new tasks with prompts that no training file has, and facts in a phrasing in which neither training
  *               file asks them (each fact is known from its other phrasings, each phrasing from other facts). Half of
  *               these facts are in train.jsonl, half are not: the second half shows forgetting.
+ * three-kinds.jsonl  as many rows of train.jsonl for each of three kinds: facts, puzzles (the tasks `sort` and `letter`)
+ *               and reviews.
  */
 import * as facts from "./facts.mjs";
 import { reading } from "./reading.mjs";
@@ -91,6 +93,10 @@ function allFacts() {
 const testFacts = 160;
 const trainFactRows = 800;
 
+/** Rows of each kind in three-kinds.jsonl, and the kind of a row by the first word of its id. */
+const rowsOfKind = 200;
+const kindOf = { fact: "fact", sort: "puzzle", letter: "puzzle", review: "review" };
+
 export function makeData() {
   const known = shuffled(allFacts(), (fact) => fact.id);
   const asked = known.slice(0, testFacts);
@@ -106,10 +112,16 @@ export function makeData() {
   const { train, test } = tasks(shuffled);
   const sentences = reading().map((row) => ({ ...row, kind: "reading" }));
   const byId = (row) => row.id;
+  const trained = shuffled([...train, ...practised], byId);
+  const counts = {};
+  const three = trained
+    .map((row) => ({ ...row, kind: kindOf[row.id.split("-")[0]] }))
+    .filter(({ kind }) => (counts[kind] = (counts[kind] ?? 0) + 1) <= rowsOfKind);
   return {
     "base.jsonl": shuffled([...base, ...sentences], byId),
-    "train.jsonl": shuffled([...train, ...practised], byId),
+    "train.jsonl": trained,
     "test.jsonl": [...heldOut, ...test],
+    "three-kinds.jsonl": three,
   };
 }
 
