@@ -15,13 +15,22 @@ const sources = [
   ...readdirSync("std").filter((n) => n.endsWith(".moe")).map((n) => `std/${n}`),
 ];
 
+/** Two groups of experts and a router. */
+const experts = (expert: string, router = "softmax()"): string => `experts e[2] = ${expert}\n    experts f[1] = ${expert}\n    route ${router}`;
+
 /** Texts to damage: the examples, and the library's definitions used by a spec that redefines them. */
 const texts = sources.map((path) => {
   const text = readFileSync(path, "utf8");
   const use = {
     "std/lora.moe": "always lora(rank: 2)",
-    "std/softmax.moe": "experts e[2] = lora(rank: 2)\n    route softmax()",
-    "std/localized.moe": "experts e[2] = lora(rank: 2)\n    experts f[2] = lora(rank: 2)\n    route softmax()\n    balance 0.1 * localized(form: var_over_mean) { a -> e b -> f }",
+    "std/dora.moe": experts("dora(rank: 2)"),
+    "std/ia3.moe": experts("ia3()"),
+    "std/softmax.moe": experts("lora(rank: 2)"),
+    "std/top_k.moe": experts("lora(rank: 2, shared: A)", "top_k(2)"),
+    "std/threshold.moe": experts("lora(rank: 2)"),
+    "std/load_balancing.moe": `${experts("lora(rank: 2)", "top_k(1)")}\n    balance 0.1 * load_balancing()`,
+    "std/z_loss.moe": `${experts("lora(rank: 2)")}\n    balance 0.1 * z_loss()`,
+    "std/localized.moe": `${experts("lora(rank: 2)")}\n    balance 0.1 * localized(form: var_over_mean) { a -> e b -> f }`,
   }[path];
   return `${text}\n${path.startsWith("std/") ? `base b = llama("models/tiny-llama")\nadapter A on b {\n  at layers.*.mlp.*_proj {\n    ${use ?? "always lora(rank: 2)"}\n  }\n}\n` : ""}`;
 });
