@@ -308,7 +308,9 @@ function checkBase(name: string, declaration: BaseDeclaration, definitions: Defi
   for (const d of problems) reporter.add(d);
   if (problems.some((d) => d.severity === "error")) return undefined;
   const instance = instantiate(model, files.config as Record<string, unknown>, dry, at);
-  const wrong = compareTensors(instance, files.tensors, path, input.strict ?? false);
+  // The folder that was read: `--base` may have put another in the spec's place.
+  const folder = files.configFile.replace(/\/?config\.json$/, "") || ".";
+  const wrong = compareTensors(instance, files.tensors, folder, input.strict ?? false);
   for (const d of wrong) reporter.add(d.primary ? d : { ...d, secondary: [...d.secondary, { span: at, text: "the checkpoint is named here" }] });
   if (wrong.some((d) => d.severity === "error")) return undefined;
   return { name, declaration, path, model: instance };

@@ -18,7 +18,7 @@ const faulty: readonly (readonly [name: string, code: string, said: readonly Reg
   ["overlapping-offsets", "MOE5113", [/model\.layers\.0\.mlp\.gate_proj\.weight/, /model\.layers\.0\.mlp\.up_proj\.weight/, /5248 to 6784/]],
   ["dtype-size-mismatch", "MOE5115", [/model\.layers\.0\.self_attn\.k_proj\.weight/, /\b512\b/, /\b256\b/, /F16/]],
   ["shape-mismatch-config", "MOE3012", [/model\.layers\.0\.mlp\.down_proj\.weight/, /\[24, 16\]/, /16[^\n]*24/, /transposed/]],
-  ["missing-tensor", "MOE3011", [/model\.layers\.0\.self_attn\.k_proj\.weight/]],
+  ["missing-tensor", "MOE3011", [/checkpoints\/missing-tensor has no tensor/, /model\.layers\.0\.self_attn\.k_proj\.weight/]],
   ["index-outside-folder", "MOE5103", [/\.\.\/\.\.\/etc\/passwd/, /leaves the checkpoint folder/, /nothing was opened/]],
 ];
 
