@@ -96,6 +96,7 @@ const extreme = (op: "min" | "max", doc: string): Builtin => ({
 export const builtins: Readonly<Record<string, Builtin>> = {
   exp: unary("exp", Math.exp, "e to the x."),
   log: unary("log", Math.log, "The natural logarithm."),
+  log1p: unary("log1p", Math.log1p, "log(1 + x), exact for small x."),
   sqrt: unary("sqrt", Math.sqrt, "The square root."),
   rsqrt: unary("rsqrt", (x) => 1 / Math.sqrt(x), "1 / sqrt(x)."),
   abs: unary("abs", Math.abs, "The absolute value."),

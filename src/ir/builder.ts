@@ -144,6 +144,7 @@ export class Builder {
   sign(x: Operand): Value { return this.#unary("sign", x); }
   exp(x: Operand): Value { return this.#unary("exp", x); }
   log(x: Operand): Value { return this.#unary("log", x); }
+  log1p(x: Operand): Value { return this.#unary("log1p", x); }
   sqrt(x: Operand): Value { return this.#unary("sqrt", x); }
   rsqrt(x: Operand): Value { return this.#unary("rsqrt", x); }
   reciprocal(x: Operand): Value { return this.#unary("reciprocal", x); }
@@ -258,7 +259,7 @@ export class Builder {
     return [this.#value(x, like), this.#value(y, like)];
   }
 
-  #unary(op: "neg" | "abs" | "sign" | "exp" | "log" | "sqrt" | "rsqrt" | "reciprocal" | "square" | "sigmoid" | "tanh" | "relu" | "softplus" | "sin" | "cos" | "floor" | "erf" | "not" | "stop", x: Operand): Value {
+  #unary(op: "neg" | "abs" | "sign" | "exp" | "log" | "log1p" | "sqrt" | "rsqrt" | "reciprocal" | "square" | "sigmoid" | "tanh" | "relu" | "softplus" | "sin" | "cos" | "floor" | "erf" | "not" | "stop", x: Operand): Value {
     return this.one(op, [this.#value(x)], {});
   }
 

@@ -101,7 +101,7 @@ export interface OpAttributes {
 
   // — elementwise, aligned by name; result axes: those of the operand with most axes in its order (the first on a tie),
   //   then the missing ones of the others in their order —
-  neg: None; abs: None; sign: None; exp: None; log: None; sqrt: None; rsqrt: None; reciprocal: None; square: None;
+  neg: None; abs: None; sign: None; exp: None; log: None; log1p: None; sqrt: None; rsqrt: None; reciprocal: None; square: None;
   sigmoid: None; tanh: None; relu: None; softplus: None; sin: None; cos: None; floor: None; erf: None;
   add: None; sub: None; mul: None; div: None; pow: None; max: None; min: None;
   lt: None; le: None; gt: None; ge: None; eq: None; ne: None;

@@ -88,6 +88,7 @@ export const derivatives: { readonly [K in OpName]: DerivativeRow<K> } = {
   sign: "none",
   exp: [({ b, dy, y }) => b.mul(dy, y)],
   log: [({ b, dy, ...a }) => b.div(dy, x0(a))],
+  log1p: [({ b, dy, ...a }) => b.div(dy, b.add(x0(a), 1))],
   sqrt: [({ b, dy, y }) => b.div(b.mul(dy, 0.5), y)],
   rsqrt: [({ b, dy, y }) => b.mul(b.mul(dy, -0.5), b.mul(y, b.square(y)))],
   reciprocal: [({ b, dy, y }) => b.neg(b.mul(dy, b.square(y)))],

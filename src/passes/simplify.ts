@@ -71,7 +71,7 @@ function local(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>,
 
 /** Ops of scalars that are worth computing now. */
 const foldable: ReadonlySet<OpName> = new Set<OpName>([
-  "neg", "abs", "sign", "exp", "log", "sqrt", "rsqrt", "reciprocal", "square", "sigmoid", "tanh", "relu", "softplus", "sin", "cos", "floor", "erf",
+  "neg", "abs", "sign", "exp", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "sigmoid", "tanh", "relu", "softplus", "sin", "cos", "floor", "erf",
   "add", "sub", "mul", "div", "pow", "max", "min", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "select", "cast",
 ]);
 

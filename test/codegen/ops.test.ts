@@ -44,7 +44,7 @@ const bool = (...axes: readonly Axis[]): TensorType => tensor("bool", axes);
 const x = f(sample, position, inAxis);
 
 const unary = ["neg", "abs", "sign", "exp", "sigmoid", "tanh", "relu", "softplus", "sin", "cos", "floor", "erf", "square", "stop", "copy"] as const;
-const positive = ["log", "sqrt", "rsqrt", "reciprocal"] as const;
+const positive = ["log", "log1p", "sqrt", "rsqrt", "reciprocal"] as const;
 const arithmetic = ["add", "sub", "mul", "div", "max", "min"] as const;
 const comparisons = ["lt", "le", "gt", "ge", "eq", "ne"] as const;
 const six = ["a", "b", "c", "d", "e", "f", "g"].map((n, i) => axis(n, i % 2 === 0 ? 2 : 3));

@@ -34,7 +34,7 @@ const sound: { readonly [K in OpName]: Case<K> } = {
   fill: [[numberType], {}],
   extent: [[], { axes: [n] }],
   random: [[numberType, numberType, numberType], { stream: 1, axes: [n], distribution: "uniform" }],
-  neg: [[x], {}], abs: [[x], {}], sign: [[x], {}], exp: [[x], {}], log: [[x], {}], sqrt: [[x], {}], rsqrt: [[x], {}], reciprocal: [[x], {}],
+  neg: [[x], {}], abs: [[x], {}], sign: [[x], {}], exp: [[x], {}], log: [[x], {}], log1p: [[x], {}], sqrt: [[x], {}], rsqrt: [[x], {}], reciprocal: [[x], {}],
   square: [[x], {}], sigmoid: [[x], {}], tanh: [[x], {}], relu: [[x], {}], softplus: [[x], {}], sin: [[x], {}], cos: [[x], {}], floor: [[x], {}], erf: [[x], {}],
   add: [[x, f(b)], {}], sub: [[x, x], {}], mul: [[x, x], {}], div: [[x, x], {}], pow: [[x, x], {}], max: [[x, x], {}], min: [[x, x], {}],
   lt: [[x, x], {}], le: [[x, x], {}], gt: [[x, x], {}], ge: [[x, x], {}], eq: [[x, x], {}], ne: [[x, x], {}],
@@ -129,7 +129,7 @@ const broken: Record<string, readonly [readonly Type[], object]> = {
   "release.C1": [[numberType], {}],
 };
 // Rows that share their constraints share their negative cases.
-for (const op of ["neg", "abs", "sign", "exp", "log", "sqrt", "rsqrt", "reciprocal", "square", "sigmoid", "tanh", "relu", "softplus", "sin", "cos", "floor", "erf"]) broken[`${op}.C1`] = [[bool(a)], {}];
+for (const op of ["neg", "abs", "sign", "exp", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "square", "sigmoid", "tanh", "relu", "softplus", "sin", "cos", "floor", "erf"]) broken[`${op}.C1`] = [[bool(a)], {}];
 broken["not.C1"] = [[x], {}];
 for (const op of ["add", "sub", "mul", "div", "pow", "max", "min", "lt", "le", "gt", "ge", "eq", "ne", "and", "or"]) {
   const logical = op === "and" || op === "or";

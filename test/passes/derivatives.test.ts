@@ -33,6 +33,7 @@ const cases: { readonly [K in OpName]?: readonly Case[] } = {
   abs: [...unary("abs", 0.2), ...unary("abs", -2, -0.2)],
   exp: unary("exp"),
   log: unary("log", 0.3),
+  log1p: unary("log1p", 0.3),
   sqrt: unary("sqrt", 0.3),
   rsqrt: unary("rsqrt", 0.3),
   reciprocal: unary("reciprocal", 0.5),

@@ -112,6 +112,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   sign: elementwise("tf.sign"),
   exp: elementwise("tf.exp"),
   log: elementwise("tf.log"),
+  log1p: elementwise("tf.log1p"),
   sqrt: elementwise("tf.sqrt"),
   rsqrt: elementwise("tf.rsqrt"),
   reciprocal: elementwise("tf.reciprocal"),

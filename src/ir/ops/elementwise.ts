@@ -54,7 +54,7 @@ function sameValue(type: Type | undefined): boolean {
 }
 
 type Elementwise =
-  | "neg" | "abs" | "sign" | "exp" | "log" | "sqrt" | "rsqrt" | "reciprocal" | "square"
+  | "neg" | "abs" | "sign" | "exp" | "log" | "log1p" | "sqrt" | "rsqrt" | "reciprocal" | "square"
   | "sigmoid" | "tanh" | "relu" | "softplus" | "sin" | "cos" | "floor" | "erf"
   | "add" | "sub" | "mul" | "div" | "pow" | "max" | "min"
   | "lt" | "le" | "gt" | "ge" | "eq" | "ne" | "and" | "or" | "not"
@@ -67,6 +67,7 @@ export const elementwise: { readonly [K in Elementwise]: OpRow<K> } = {
   sign: unary("-1, 0 or 1.", numeric, Math.sign),
   exp: unary("e to the x.", f32, Math.exp, 4),
   log: unary("The natural logarithm.", f32, Math.log, 4),
+  log1p: unary("log(1 + x), exact for small x.", f32, Math.log1p, 4),
   sqrt: unary("The square root.", f32, Math.sqrt),
   rsqrt: unary("1 / sqrt(x).", f32, (x) => 1 / Math.sqrt(x), 2),
   reciprocal: unary("1 / x.", f32, (x) => 1 / x),
