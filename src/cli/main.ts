@@ -78,7 +78,12 @@ const program = new Command("moec")
 function action<A extends unknown[]>(load: () => Promise<(terminal: Terminal, ...args: A) => Promise<number>>) {
   return async function (this: Command, ...args: unknown[]): Promise<void> {
     const terminal = new Terminal(this.optsWithGlobals<GlobalOptions>());
-    process.exitCode = await guarded(terminal, async () => (await load())(terminal, ...(args.slice(0, -1) as A)));
+    let missing: string | undefined;
+    process.exitCode = await guarded(terminal, async () => {
+      missing = await (await import("./config.ts")).fillIn(terminal, this, args);
+      return missing === undefined ? (await load())(terminal, ...(args.slice(0, -1) as A)) : exitCodes.usage;
+    });
+    if (missing !== undefined) throw new CommanderError(exitCodes.usage, "moec.missing", `error: ${missing}`);
   };
 }
 
@@ -96,7 +101,7 @@ const targetText = "a trained adapter's folder; or a spec, for its base before t
 program
   .command("check")
   .description("checks specs against the language and their checkpoints' headers; reads no weight")
-  .argument("<files...>", "specs, or - for standard input", filledAll)
+  .argument("[files...]", "specs, or - for standard input (default: those of moec.config.json)", filledAll, [])
   .addOption(setOption())
   .addOption(baseOption())
   .option("--strict", "tensors that the model does not use are errors")
@@ -106,8 +111,8 @@ program
 program
   .command("build")
   .description("writes X.moe.ts, X.d.moe.ts and X.moe.json")
-  .argument("<file>", "the spec, or - for standard input", filled)
-  .addOption(new Option("-o, --out <folder>", "where the files go").argParser(filled).makeOptionMandatory())
+  .argument("[files...]", "specs, or - for standard input (default: those of moec.config.json)", filledAll, [])
+  .addOption(new Option("-o, --out <folder>", "where the files go (default: `out` of moec.config.json)").argParser(filled))
   .addOption(adapterOption())
   .addOption(setOption())
   .addOption(baseOption())
@@ -115,6 +120,16 @@ program
   .option("--graph", "also writes X.graph.txt, the graph after all passes")
   .addHelpText("after", examples("moec build loramoe.moe -o src/generated"))
   .action(action(async () => (await import("./commands/build.ts")).build));
+
+program
+  .command("init")
+  .description("a new project: a spec, a few rows of data, moec.config.json; writes over nothing")
+  .argument("[folder]", "where (default: here)", filled)
+  .addOption(new Option("--base <folder>", "the base checkpoint (default: models/base in the project)").argParser(filled))
+  .addOption(new Option("--name <name>", "the package's name (default: the folder's)").argParser(filled))
+  .option("-y, --yes", "asks nothing")
+  .addHelpText("after", examples("moec init my-adapter", "moec init my-adapter --yes --base models/llama-2-7b"))
+  .action(action(async () => (await import("./commands/init.ts")).init));
 
 program
   .command("plan")

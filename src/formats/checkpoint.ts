@@ -23,7 +23,7 @@ export interface CheckpointHeaders {
  */
 export async function readCheckpointHeaders(host: Host, folder: string): Promise<CheckpointHeaders> {
   const there = await host.stat(folder);
-  if (there === undefined) notFound(folder, "a base is a folder with config.json and model.safetensors");
+  if (there === undefined) notFound(folder, "a base is a folder with config.json, model.safetensors and tokenizer.json, as `hf download HuggingFaceTB/SmolLM2-135M --local-dir FOLDER` makes one");
   if (there.kind !== "directory") fail("MOE5102", `${folder} is a file, expected a checkpoint's folder`, { help: "name the folder that holds config.json" });
   const configFile = joinPath(folder, "config.json");
   if ((await host.stat(configFile))?.kind !== "file") fail("MOE5120", `${folder} has no config.json`, { help: await whatLiesThere(host, folder) });

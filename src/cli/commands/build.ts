@@ -1,5 +1,6 @@
 import { basename, join } from "node:path";
 import { compileAdapter, printGraph, printProgram, printTypes } from "../../compiler/index.ts";
+import { fail } from "../../diagnostics/index.ts";
 import { atomicWrite } from "../../runtime/files/index.ts";
 import { stdinName } from "../input.ts";
 import { chooseFrom, requireFolder, type RunOptions } from "../load.ts";
@@ -11,21 +12,40 @@ interface Options extends RunOptions {
   readonly graph?: boolean;
 }
 
-/** `moec build FILE -o DIR`: all texts are made before the first file is written, and each file appears whole. */
-export async function build(terminal: Terminal, file: string, options: Options): Promise<number> {
+/** What one spec became. */
+interface Built {
+  readonly adapter: string;
+  readonly files: readonly string[];
+  readonly rewrites: readonly string[];
+}
+
+/** `moec build FILES -o DIR`: all texts are made before the first file is written, and each file appears whole. */
+export async function build(terminal: Terminal, files: readonly string[], options: Options): Promise<number> {
   await requireFolder(options.out);
+  const texts = new Map<string, string>();
+  const built: Built[] = [];
+  for (const file of files) built.push(await buildOne(terminal, file, options, texts));
+  for (const [path, text] of texts) await atomicWrite(path, text);
+  if (terminal.json) terminal.printJson(built.length === 1 ? built[0] : built);
+  else for (const one of built) for (const line of [...one.files, ...(options.explain ? one.rewrites : [])]) terminal.print(line);
+  return exitCodes.fine;
+}
+
+/** Makes the texts of one spec. MOE5108 where another spec of the same command makes the same file. */
+async function buildOne(terminal: Terminal, file: string, options: Options, texts: Map<string, string>): Promise<Built> {
   const chosen = await chooseFrom(terminal, file, options);
   const compiled = await compileAdapter(chosen.program, chosen.adapter);
   const stem = basename(file === "-" ? stdinName : file).replace(/\.moe$/, "");
-  const files = new Map([
+  const made = new Map([
     [`${stem}.moe.ts`, await printProgram(compiled, { types: true, format: true, runtimeImport: "moec/runtime" })],
     [`${stem}.d.moe.ts`, printTypes(compiled)],
     [`${stem}.moe.json`, `${JSON.stringify(compiled.manifest, null, 2)}\n`],
     ...(options.graph ? ([[`${stem}.graph.txt`, printGraph(compiled)]] as const) : []),
   ]);
-  const paths = [...files.keys()].map((name) => join(options.out, name));
-  for (const [name, text] of files) await atomicWrite(join(options.out, name), text);
-  if (terminal.json) terminal.printJson({ adapter: compiled.manifest.adapter, files: paths, rewrites: compiled.rewrites });
-  else for (const line of [...paths, ...(options.explain ? compiled.rewrites : [])]) terminal.print(line);
-  return exitCodes.fine;
+  for (const [name, text] of made) {
+    const path = join(options.out, name);
+    if (texts.has(path)) fail("MOE5108", `two specs would both be written to ${path}`, { help: "build them into folders of their own, or give one another name" });
+    texts.set(path, text);
+  }
+  return { adapter: compiled.manifest.adapter, files: [...made.keys()].map((name) => join(options.out, name)), rewrites: compiled.rewrites };
 }

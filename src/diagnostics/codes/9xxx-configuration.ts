@@ -41,6 +41,11 @@ export const configCodes = codes({
       "A sweep does not run again what is finished in its folder, so what lies there must be of the same spec, base, data, seed and steps; the message says which of them differ. " +
       "Name another folder with `-o`, or remove this one.",
   },
+  MOE9008: {
+    severity: "error",
+    title: "files are there already",
+    explain: "`moec init` makes a new project and never writes over a file: nothing was written. Name an empty folder, or move away the files that the message lists.",
+  },
   MOE9010: {
     severity: "error",
     title: "a bug of moec",
