@@ -1,0 +1,168 @@
+import { expect } from "vitest";
+import { planCase, type CaseTensors } from "../../src/cli/verify/case.ts";
+import { interpret, verify, type Arg, type GraphFunction, type Module, type Tensor, type Value } from "../../src/ir/index.ts";
+import { lowerCase } from "../../src/lower/index.ts";
+import { differentiate } from "../../src/passes/index.ts";
+import { checkSource, spec } from "../check/support.ts";
+import { randomArg, tensorsOf } from "../passes/support.ts";
+
+/** Sizes of a site and of a batch on it. */
+export interface SiteSizes {
+  readonly in: number;
+  readonly out: number;
+  readonly sample: number;
+  readonly position: number;
+}
+
+/** One adapted linear, lowered as `moec verify` lowers it, with arguments. */
+export interface Site {
+  readonly module: Module;
+  /** The param of an input ("x", "mask", "kind", "C"), or of the weight whose name ends so ("router.W"). */
+  readonly param: (name: string) => number;
+  /** Params of everything trained, and of x. */
+  readonly wrt: readonly number[];
+  readonly outputs: readonly string[];
+  readonly args: readonly Arg[];
+}
+
+/**
+ * Lowers a site that `clauses` put on a linear, and draws arguments for it: every weight in (-0.7, 0.7) but magnitudes
+ * and vectors, which lie about 1; a mask that ends somewhere in every sample; kinds, among them none (-1).
+ */
+export async function site(clauses: string, sizes: SiteSizes, next: () => number, more = ""): Promise<Site> {
+  const program = await checkSource(spec(clauses, undefined, more));
+  const [[, declaration]] = [...program.checked.definitions.adapters] as [[string, Parameters<typeof planCase>[1]]];
+  const tensors: CaseTensors = new Map([["base.weight", { dtype: "F64", shape: [sizes.out, sizes.in], data: new Float64Array(sizes.in * sizes.out) }]]);
+  const plan = planCase(program, declaration, undefined, tensors);
+  const { module, outputs } = lowerCase(program.checked.context, plan.shape);
+  expect(verify(module).map((d) => d.message)).toEqual([]);
+  const entry = module.entries.get("case")!;
+  const symbols = { sample: sizes.sample, position: sizes.position };
+  const trained = new Set(module.weights.filter((w) => w.trainable).map((w) => w.name));
+  const names = entry.params.map((p) => (p.kind === "input" ? p.name : p.weight));
+  const args = names.map((name, i): Arg => {
+    const { type } = module.functions.get("case")!.params[i]!;
+    const drawn = randomArg(type, next, -0.7, 0.7, symbols);
+    const tensor = drawn as Tensor;
+    if (name === "mask") return { ...tensor, data: mask(sizes, next) };
+    if (name === "kind") return { ...tensor, data: Int32Array.from(tensor.data, () => Math.floor(next() * (plan.kinds.length + 1)) - 1) };
+    if (/\.(l|magnitude)$/.test(name)) return { ...tensor, data: Float64Array.from(tensor.data, (v) => 1 + 0.5 * v) };
+    return drawn;
+  });
+  return {
+    module,
+    outputs,
+    args,
+    wrt: names.flatMap((name, i) => (name === "x" || trained.has(name) ? [i] : [])),
+    param: (name) => {
+      const at = names.findIndex((n) => n === name || n.endsWith(`.${name}`));
+      if (at < 0) throw new Error(`there is no "${name}": ${names.join(", ")}`);
+      return at;
+    },
+  };
+}
+
+/** 1 at the first positions of each sample, and one at the least. */
+function mask(sizes: SiteSizes, next: () => number): Float64Array {
+  const data = new Float64Array(sizes.sample * sizes.position);
+  for (let s = 0; s < sizes.sample; s++) {
+    const length = 1 + Math.floor(next() * sizes.position);
+    data.fill(1, s * sizes.position, s * sizes.position + length);
+  }
+  return data;
+}
+
+/** An output of the site with some of its arguments replaced. */
+export function run(of: Site, output: string, replaced: Readonly<Record<string, ArrayLike<number>>> = {}): readonly number[] {
+  const args = of.args.map((a, i) => {
+    const name = Object.keys(replaced).find((n) => of.param(n) === i);
+    return name === undefined ? a : { ...(a as Tensor), data: Float64Array.from(replaced[name]!) };
+  });
+  const at = of.outputs.indexOf(output);
+  if (at < 0) throw new Error(`there is no output "${output}": ${of.outputs.join(", ")}`);
+  return [...(interpret(of.module, "case", args)[at] as Tensor).data];
+}
+
+/** The numbers of an argument. */
+export function valuesOf(of: Site, name: string): readonly number[] {
+  return [...(of.args[of.param(name)] as Tensor).data];
+}
+
+/** The gradient of a scalar output by what is trained and by x, in the order of `wrt`. */
+export function gradients(of: Site, output: string): readonly Tensor[] {
+  const made = differentiate(of.module, { fn: "case", of: of.outputs.indexOf(output), wrt: of.wrt, name: "gradient" }).module;
+  expect(verify(made).map((d) => d.message)).toEqual([]);
+  return interpret(made, "gradient", of.args).slice(of.outputs.length) as Tensor[];
+}
+
+/** What a step across a kink or a jump would change: every truth value and every choice that is made on the way. */
+type Choices = readonly string[];
+
+/** A site whose `stop`s are params: what no gradient flows through can be held where it was. */
+interface Held {
+  readonly module: Module;
+  readonly args: readonly Arg[];
+  readonly choices: Choices;
+}
+
+/** Makes each stop's result a param, with the value that it has at the site's arguments. */
+function hold(of: Site): Held {
+  const fn = of.module.functions.get("case")!;
+  if (of.module.functions.size !== 1) throw new Error("a site is one function");
+  const stops = fn.body.filter((op) => op.op === "stop").map((op) => op.results[0]!);
+  const values = new Map<Value, Arg>();
+  interpret(of.module, "case", of.args, { trace: (_, value, result) => void values.set(value, result) });
+  const held: GraphFunction = { ...fn, params: [...fn.params, ...stops], body: fn.body.filter((op) => op.op !== "stop") };
+  const module: Module = { ...of.module, functions: new Map([["case", held]]), entries: new Map() };
+  const args = [...of.args, ...stops.map((v) => values.get(v)!)];
+  return { module, args, choices: evaluate(module, args, 0).choices };
+}
+
+function evaluate(module: Module, args: readonly Arg[], of: number): { readonly value: number; readonly choices: Choices } {
+  const choices: string[] = [];
+  const results = interpret(module, "case", args, {
+    trace: (_, value, result) => {
+      if (value.type.kind === "tensor" && value.type.dtype !== "f32") choices.push((result as Tensor).data.join());
+    },
+  });
+  return { value: (results[of] as Tensor).data[0]!, choices };
+}
+
+/** A step changed a choice: these arguments lie too near to a tie, a threshold or a kink to compare anything. */
+export class TooNear extends Error {}
+
+/**
+ * Gradients by central differences, extrapolated once (error O(h⁴)), with what is stopped held fixed.
+ * @throws TooNear where a step changes a comparison or a selection
+ */
+export function differences(of: Site, output: string, h = 1e-3): readonly Tensor[] {
+  const { module, args, choices } = hold(of);
+  const result = of.outputs.indexOf(output);
+  const at = (param: number, k: number, step: number): number => {
+    const moved = args.map((a, i) => (i === param ? { ...(a as Tensor), data: Float64Array.from((a as Tensor).data, (v, m) => (m === k ? v + step : v)) } : a));
+    const found = evaluate(module, moved, result);
+    if (found.choices.some((c, i) => c !== choices[i])) throw new TooNear();
+    return found.value;
+  };
+  const slope = (param: number, k: number, step: number): number => (at(param, k, step) - at(param, k, -step)) / (2 * step);
+  return of.wrt.map((param) => {
+    const [t] = tensorsOf(args[param]!) as [Tensor];
+    return { ...t, data: Float64Array.from(t.data, (_, k) => (4 * slope(param, k, h / 2) - slope(param, k, h)) / 3) };
+  });
+}
+
+/** The greatest difference of two lists of tensors over the greatest number in them, or a floor. */
+export function distance(a: readonly Tensor[], b: readonly Tensor[], floor = 1e-3): number {
+  let worst = 0;
+  let scale = floor;
+  a.forEach((t, i) => {
+    expect(b[i]!.axes).toEqual(t.axes);
+    t.data.forEach((v, k) => {
+      const w = b[i]!.data[k]!;
+      worst = Number.isNaN(v) || Number.isNaN(w) ? Infinity : Math.max(worst, Math.abs(v - w));
+      scale = Math.max(scale, Math.abs(v), Math.abs(w));
+    });
+  });
+  return worst / scale;
+}
+
