@@ -9,7 +9,7 @@ import { dryEmitter } from "./emitter.ts";
 import { compareTensors, configSchema, instantiate, type ModelInstance, type ModelNode, type TensorHeader } from "./model.ts";
 import { resolvePath } from "./paths.ts";
 import { Planner, type SitePlace, type SitePlan } from "./plan.ts";
-import { ReachEmitter, type WeightUse } from "./reach.ts";
+import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
 import { Scope } from "./scope.ts";
 import { listed, suggest } from "./suggest.ts";
 import { LineIndex, type TensorOps } from "./tensors.ts";
@@ -273,8 +273,9 @@ function setValue(name: string, type: string, text: string, choices: readonly st
 
 /** The path a `base` declaration names; undefined where its argument is not one string. */
 export function basePath(declaration: BaseDeclaration): string | undefined {
-  const value = declaration.args[0]?.value;
-  return declaration.args.length === 1 && value?.kind === "string" ? value.value : undefined;
+  const [arg, more] = declaration.args;
+  if (!arg || more || (arg.name && arg.name.text !== "path")) return undefined;
+  return arg.value.kind === "string" ? arg.value.value : undefined;
 }
 
 /** The model definition of a base. */
@@ -471,10 +472,10 @@ function proveReach(adapter: CheckedAdapter, context: ElaborationContext, report
   const emitter = new ReachEmitter();
   const e = elaborator(context, emitter, true);
   const assembly = new Assembly(e, adapter.base.model, adapter.plan, { statistics: true });
-  const forward = assembly.forward(batchTensors(e.ops, () => new Set()));
-  const reached = new Set([...(forward.logits.handle as ReadonlySet<WeightUse>), ...((forward.balance?.handle as ReadonlySet<WeightUse> | undefined) ?? [])]);
+  const forward = assembly.forward(batchTensors(e.ops, () => nothing));
+  const learning = reached([forward.logits, ...(forward.balance ? [forward.balance] : [])].map((t) => t.handle as Reach));
   for (const use of emitter.weights) {
-    if (reached.has(use)) continue;
+    if (learning.has(use)) continue;
     const { file, start, end } = use.origin;
     reporter.add(diagnostic("MOE3020", `the weight "${use.name.slice(use.name.lastIndexOf(".") + 1)}" does not reach the loss: it would never learn`, { at: { file, start, end }, help: "use it in the result, or remove it" }));
   }

@@ -112,6 +112,8 @@ export class Planner {
     const banks: Bank[] = [];
     const patches: PatchBank[] = [];
     let experts = 0;
+    // Where a clause that lists experts is at fault, their number is not known, and nothing is said that depends on it.
+    const total = () => (groups.length === at.clauses.filter((c) => c.kind === "experts").length ? experts : "unknown");
     const named = new Map<string, Span>();
     for (const clause of at.clauses) {
       if (clause.kind === "experts") {
@@ -159,7 +161,7 @@ export class Planner {
           if (text !== "linear" && text !== "block") fail("MOE2021", `a router per ${text} is not there yet`, { at: clause.per.span, ...suggest(clause.per, ["linear", "block"], "a router is per linear, or per block: its linears then share the gates") });
           per = text;
         }
-        router = this.#apply(clause, scope, place, experts);
+        router = this.#apply(clause, scope, place, total());
       });
     }
     const where = at.path.span;
@@ -175,7 +177,7 @@ export class Planner {
     for (const clause of at.clauses) {
       if (clause.kind !== "balance") continue;
       guard(() => {
-        if (routeAt) balances.push(this.#balance(clause, scope, place, groups, experts, inText, report));
+        if (routeAt) balances.push(this.#balance(clause, scope, place, groups, total(), inText, report));
         else if (!firstExperts) report(diagnostic("MOE2024", "a balance weighs a router's gates, and this site has no router", { at: clause.span, help: "list experts and a router, or remove it" }));
       });
     }
@@ -237,11 +239,12 @@ export class Planner {
     });
   }
 
-  #apply(clause: { readonly kind: keyof typeof kinds; readonly value: Call }, outer: Scope, place: SitePlace, experts?: number): Applied {
+  #apply(clause: { readonly kind: keyof typeof kinds; readonly value: Call }, outer: Scope, place: SitePlace, experts?: number | "unknown"): Applied {
     const definition = this.#definition(clause);
     // Defaults and requirements may speak of the site's sides and, in a router or balance, of its experts.
     const inner = placeScope(place);
-    if (experts !== undefined) {
+    if (experts === "unknown") inner.faulty.add("experts").add("expert");
+    else if (experts !== undefined) {
       inner.define("experts", constant(experts));
       if (experts > 0) inner.define("expert", { kind: "axis", axis: this.#elaborator.ops.axes.get("expert", experts) });
     }
@@ -255,7 +258,7 @@ export class Planner {
     return { definition, call: clause.value, parameters, shared };
   }
 
-  #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number, inText: ReadonlySet<string>, report: (d: Diagnostic) => void): PlannedBalance {
+  #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number | "unknown", inText: ReadonlySet<string>, report: (d: Diagnostic) => void): PlannedBalance {
     const applied = this.#apply(clause, scope, place, experts);
     const weight = clause.weight ? this.#elaborator.evaluateConst(clause.weight, scope, "a balance's weight is known at compile time").value : 1;
     if (typeof weight !== "number" || !Number.isFinite(weight)) fail("MOE2005", "a balance's weight is a number", { at: clause.weight!.span });

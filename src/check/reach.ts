@@ -1,14 +1,21 @@
 import type { EmitOrigin, Emitter, WeightRequest } from "./emitter.ts";
 
-/** Which trainable weights a value's gradient reaches: the handle of the checker's emitter. */
-type Reach = ReadonlySet<WeightUse>;
+/**
+ * What a value's gradient flows to: the handle of the checker's emitter. A graph, not a set of weights: sets would grow
+ * with every layer of a deep model.
+ */
+export interface Reach {
+  readonly from: readonly Reach[];
+  readonly weight?: WeightUse;
+}
 
 export interface WeightUse {
   readonly name: string;
   readonly origin: EmitOrigin;
 }
 
-const nothing: Reach = new Set();
+/** A value that no gradient leaves. */
+export const nothing: Reach = { from: [] };
 
 /** Operations through which no gradient flows. */
 const opaque = new Set([
@@ -22,20 +29,14 @@ const opaque = new Set([
  */
 export class ReachEmitter implements Emitter {
   readonly weights: WeightUse[] = [];
-  /** Sets are shared: one for each distinct union met, or a deep model costs memory for nothing. */
   readonly #single = new Map<string, Reach>();
 
   op(op: string, operands: readonly unknown[]): Reach {
     if (opaque.has(op)) return nothing;
     // The condition of a select and the rows of a gather carry no gradient.
     const flowing = (op === "select" ? operands.slice(1) : op === "gather" ? operands.slice(0, 1) : operands) as Reach[];
-    let largest = nothing;
-    for (const r of flowing) if (r.size > largest.size) largest = r;
-    const missing = flowing.some((r) => r !== largest && [...r].some((w) => !largest.has(w)));
-    if (!missing) return largest;
-    const all = new Set(largest);
-    for (const r of flowing) for (const w of r) all.add(w);
-    return all;
+    const from = flowing.filter((r) => r !== nothing);
+    return from.length === 0 ? nothing : from.length === 1 ? from[0]! : { from };
   }
 
   weight(request: WeightRequest, origin: EmitOrigin): Reach {
@@ -46,7 +47,7 @@ export class ReachEmitter implements Emitter {
     if (known) return known;
     const use = { name, origin };
     this.weights.push(use);
-    const reach = new Set([use]);
+    const reach: Reach = { from: [], weight: use };
     this.#single.set(key, reach);
     return reach;
   }
@@ -71,4 +72,16 @@ export class ReachEmitter implements Emitter {
     this.#run = 0;
     return once;
   }
+}
+
+/** The weights that gradients reach from some values. */
+export function reached(values: readonly Reach[]): Set<WeightUse> {
+  const seen = new Set<Reach>(values);
+  const found = new Set<WeightUse>();
+  // A set is walked in the order of insertion, with what is added on the way.
+  for (const value of seen) {
+    if (value.weight) found.add(value.weight);
+    for (const source of value.from) seen.add(source);
+  }
+  return found;
 }

@@ -83,7 +83,7 @@ function modelItems(owner: ModelDefinition | BlockItem, found: Diagnostic[]): vo
  * Names that a definition uses and nothing declares, wherever they stand: elaboration would not come to a function that
  * nobody calls, nor to the branch of an `if` that is not taken. `constants` are the spec's, which definitions do not see.
  */
-export function unknownNames(d: MapDefinition | FunctionDefinition, functions: ReadonlyMap<string, unknown>, constants: ReadonlySet<string>): Diagnostic[] {
+export function unknownNames(d: MapDefinition | FunctionDefinition, functions: ReadonlyMap<string, FunctionDefinition>, constants: ReadonlySet<string>): Diagnostic[] {
   const found: Diagnostic[] = [];
   const own = new Set<string>(d.kind === "fn" ? [] : given[d.kind]);
   const callable = new Set([...Object.keys(builtins), ...functions.keys()]);
@@ -113,6 +113,8 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
         break;
       case "call":
         uses.push({ name: n.callee, call: true });
+        // An argument may be one of the choices that the function's parameter has.
+        for (const p of functions.get(n.callee.text)?.parameters ?? []) if (p.kind === "parameter" && p.type.kind === "choice") for (const c of p.type.choices) own.add(c.text);
         for (const { name, value } of n.args) {
           if (name && axisArguments.includes(name.text)) for (const axis of value.kind === "list" ? value.items : [value]) axes.add(axis);
         }

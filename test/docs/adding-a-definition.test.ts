@@ -5,7 +5,7 @@ import { lower } from "../../src/lower/index.ts";
 import { checkSource } from "../check/support.ts";
 
 const doc = readFileSync("docs/adding-a-definition.md", "utf8");
-const blocks = [...doc.matchAll(/^```moe *(MOE\d{4})?\n([\s\S]*?)^```$/gm)].map((m) => ({ line: doc.slice(0, m.index).split("\n").length, code: m[1], text: m[2]! }));
+const blocks = [...doc.matchAll(/^```(?:moe|text (MOE\d{4}))\n([\s\S]*?)^```$/gm)].map((m) => ({ line: doc.slice(0, m.index).split("\n").length, code: m[1], text: m[2]! }));
 
 describe("docs/adding-a-definition.md", () => {
   it("has examples, sound ones and faulty ones", () => {
