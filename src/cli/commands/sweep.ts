@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { startBackend } from "../../runtime/backends/index.ts";
 import type { Backend, BackendName } from "../../runtime/backends/types.ts";
-import { diagnostic, DiagnosticError } from "../../diagnostics/index.ts";
+import { diagnostic, DiagnosticError, type Diagnostic } from "../../diagnostics/index.ts";
 import { jsonReport } from "../../diagnostics/render/index.ts";
 import { atomicWrite } from "../../runtime/files/index.ts";
 import { requireFolder } from "../load.ts";
@@ -88,12 +88,18 @@ async function trainAll(terminal: Terminal, rows: Row[], out: string, options: O
   const work = rows.flatMap((row) => ("chosen" in row ? [row] : []));
   // What cannot work is refused before anything is trained.
   for (const row of work) await dataOf(row.chosen, settings);
+  // All combinations read the same data: what is to be said of them is said once.
+  const told = new Set<string>();
+  const notice = (d: Diagnostic): void => {
+    if (!told.has(d.message)) terminal.show([d]);
+    told.add(d.message);
+  };
   const backend: Backend = await startBackend(options.backend ?? "auto");
   terminal.say(terminal.color.dim(`backend ${backend.name}: ${backend.device}`));
   for (const [i, row] of work.entries()) {
     if (signal.aborted) return;
     terminal.say(`${terminal.color.bold(`[${i + 1}/${work.length}] ${nameOf(row.set)}`)}`);
-    const done = await runCombination(terminal, backend, row.chosen, row.set, settings, signal);
+    const done = await runCombination(terminal, backend, row.chosen, row.set, { ...settings, onNotice: notice }, signal);
     if (!done) return;
     row.outcome = done.outcome;
     const { overall } = done.outcome.test;

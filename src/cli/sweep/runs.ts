@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fromSpec } from "../../compiler/index.ts";
-import { fail } from "../../diagnostics/index.ts";
+import { fail, type Diagnostic } from "../../diagnostics/index.ts";
 import { plain } from "../../formats/json.ts";
 import { decodeText, parseJsonFile } from "../../formats/text.ts";
 import { Adapter } from "../../runtime/adapter.ts";
@@ -38,6 +38,8 @@ export interface TrainSettings {
   readonly out: string;
   readonly data?: string;
   readonly steps?: number;
+  /** Told of what is worth knowing of the data. */
+  readonly onNotice?: (notice: Diagnostic) => void;
 }
 
 /** Where a combination's run reads from. MOE5333 where the spec does not say, MOE5101 where it is not there. */
@@ -103,6 +105,7 @@ export async function runCombination(
       signal,
       ...(settings.steps === undefined ? {} : { steps: settings.steps }),
       ...(resume ? { resume: true } : {}),
+      ...(settings.onNotice ? { onNotice: settings.onNotice } : {}),
     });
     let trainingLoss = Number.NaN;
     let next = await run.next();
@@ -119,7 +122,7 @@ export async function runCombination(
     if (Number.isNaN(trainingLoss)) trainingLoss = await lastLoss(folder);
     await saveSpec(folder, chosen, { set: new Map(set) });
     await adapter.save(folder);
-    const report = await adapter.evaluate({ data: test, signal });
+    const report = await adapter.evaluate({ data: test, signal, ...(settings.onNotice ? { onNotice: settings.onNotice } : {}) });
     const outcome: Outcome = { steps: next.value.step, seconds: spent(), trainingLoss, test: report };
     await write(outcome);
     return { outcome, fresh: true };
