@@ -2,7 +2,7 @@ import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import { exportNames, printTfjs } from "../../codegen/index.ts";
 import type { Manifest } from "../../formats/manifest.ts";
 import type { Arg, Module, Tensor, Type } from "../../ir/index.ts";
-import { optimize } from "../../passes/index.ts";
+import { optimize, simplify, stack } from "../../passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../../runtime/index.ts";
 import { importText, runtimeImport } from "../load.ts";
 import { defaultTrain } from "../../check/index.ts";
@@ -15,7 +15,7 @@ import type { Runner } from "./run.ts";
 export async function backendRunner(name: BackendName | "auto", load: (text: string) => Promise<Readonly<Record<string, unknown>>> = importText): Promise<Runner> {
   const backend = await startBackend(name);
   const { tf } = backend;
-  return async (module, fn, args) => {
+  const run: Runner["run"] = async (module, fn, args) => {
     const found = module.functions.get(fn)!;
     const entry = module.entries.get("case")!;
     // An entry fixes the layout of params and results, so the function that is run becomes the only one.
@@ -49,6 +49,8 @@ export async function backendRunner(name: BackendName | "auto", load: (text: str
     }
     return values;
   };
+  // As in training: stacked before it is differentiated, so that backward is born stacked.
+  return { prepare: (module) => stack(simplify(module)).module, run };
 }
 
 function upload(tf: Tf, t: Tensor): TfTensor {

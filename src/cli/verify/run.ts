@@ -25,9 +25,14 @@ export interface VerifyReport {
 }
 
 /** Runs functions of a module on float64 arguments: the interpreter, or generated code on a backend. */
-export type Runner = (module: Module, fn: string, args: readonly Arg[]) => Promise<readonly Arg[]>;
+export interface Runner {
+  /** What is done to the module before it is differentiated. */
+  readonly prepare: (module: Module) => Module;
+  readonly run: (module: Module, fn: string, args: readonly Arg[]) => Promise<readonly Arg[]>;
+}
 
-export const interpreter: Runner = async (module, fn, args) => interpret(module, fn, args);
+/** The graph as it was lowered: what the spec means. */
+export const interpreter: Runner = { prepare: (module) => module, run: async (module, fn, args) => interpret(module, fn, args) };
 
 /** Compares a spec with a case: outputs, gates, balance, and each gradient, of the whole loss and of the balance alone. */
 export async function runCase(
@@ -36,7 +41,9 @@ export async function runCase(
   tensors: CaseTensors,
   options: { readonly runner: Runner; readonly tolerance?: number; readonly kinds?: ReadonlyMap<number, string>; readonly base?: (name: string) => Promise<CaseTensor> },
 ): Promise<VerifyReport> {
-  const { module, outputs } = lowerCase(context, plan.shape);
+  const lowered = lowerCase(context, plan.shape);
+  const { outputs } = lowered;
+  const module = options.runner.prepare(lowered.module);
   const entry = module.entries.get("case")!;
   const double = [...tensors.values()].some((t) => t.dtype === "F64");
   const tolerance = options.tolerance ?? (double ? 1e-9 : 1e-4);
@@ -90,7 +97,7 @@ export async function runCase(
   const at = (name: string): number => outputs.indexOf(name);
   const whole = differentiate(module, { fn: "case", of: at("total"), wrt, name: "case_total" }).module;
   const both = differentiate(whole, { fn: "case", of: at("balance"), wrt, name: "case_balance" }).module;
-  const total = await options.runner(both, "case_total", args);
+  const total = await options.runner.run(both, "case_total", args);
   const comparisons: Comparison[] = [];
   const compare = (name: string, actual: ArrayLike<number>): void => {
     const expected = take(name);
@@ -128,7 +135,7 @@ export async function runCase(
     }
   };
   gradients(total, "grad");
-  if ([...tensors.keys()].some((n) => n.startsWith("grad_balance."))) gradients(await options.runner(both, "case_balance", args), "grad_balance");
+  if ([...tensors.keys()].some((n) => n.startsWith("grad_balance."))) gradients(await options.runner.run(both, "case_balance", args), "grad_balance");
   return { comparisons, unused: [...tensors.keys()].filter((n) => !used.has(n)), tolerance };
 }
 
