@@ -7,6 +7,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   diagnostics: [],
   formats: ["diagnostics"],
   parser: ["diagnostics"],
+  format: ["diagnostics", "parser"],
   check: ["parser", "diagnostics", "formats"],
   ir: ["diagnostics"],
   lower: ["check", "parser", "ir", "diagnostics"],
@@ -14,7 +15,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   codegen: ["ir", "diagnostics", "formats"],
   runtime: ["formats", "diagnostics"],
   compiler: ["diagnostics", "formats", "parser", "check", "ir", "lower", "passes", "codegen"],
-  cli: ["diagnostics", "formats", "parser", "check", "ir", "lower", "passes", "codegen", "runtime", "compiler"],
+  cli: ["diagnostics", "formats", "parser", "check", "ir", "lower", "passes", "codegen", "runtime", "compiler", "format"],
 };
 
 /** Places that may use Node's own modules; all else runs in a browser's page. */
