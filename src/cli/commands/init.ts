@@ -60,6 +60,13 @@ async function refuseOverwriting(folder: string, names: Iterable<string>): Promi
 
 async function ask(options: Options, name: string): Promise<Options> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
+  // Ctrl-C or Ctrl-D instead of an answer: nothing was written, and no answer will come.
+  let answered = false;
+  lines.once("close", () => {
+    if (answered) return;
+    process.stderr.write("\n");
+    process.exit(exitCodes.signal("SIGINT"));
+  });
   const question = async (text: string, otherwise: string): Promise<string> => (await lines.question(`${text} (${otherwise}) `)).trim() || otherwise;
   try {
     return {
@@ -67,6 +74,7 @@ async function ask(options: Options, name: string): Promise<Options> {
       ...(options.base === undefined ? baseAnswer(await question("folder of the base checkpoint?", "models/base, to be filled")) : { base: options.base }),
     };
   } finally {
+    answered = true;
     lines.close();
   }
 }
