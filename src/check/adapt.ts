@@ -300,7 +300,7 @@ export const initializerNames = [...Object.keys(initializers), "norm"];
 /** `norm(W, over: in)`: computed from the site's frozen weight when an adapter starts afresh. */
 function baseNorm(elaborator: Elaborator, e: Call, item: WeightItem, axes: readonly AxisRef[], scope: Scope, place: SitePlace): Initial {
   const parameters = ["W", "over"].map((text) => ({ name: { text, span: e.callee.span } }));
-  const bound = elaborator.bind("norm", parameters, e.args, e.span);
+  const bound = elaborator.bind("norm", parameters, e.args);
   const [of, over] = parameters.map((p) => bound.get(p)?.value);
   if (of?.kind !== "name" || of.text !== "W" || !over) return fail("MOE2016", "an initial norm is of the site's frozen weight: norm(W, over: in)", { at: e.span });
   const axis = elaborator.axis(over, scope);
@@ -323,7 +323,7 @@ function initial(elaborator: Elaborator, item: WeightItem, axes: readonly AxisRe
   }
   const row = initializers[e.callee.text]!;
   const parameters = row.parameters.map((text) => ({ name: { text, span: e.callee.span } }));
-  const bound = elaborator.bind(e.callee.text, parameters, e.args, e.span);
+  const bound = elaborator.bind(e.callee.text, parameters, e.args);
   const values = parameters.map((p) => {
     const arg = bound.get(p);
     if (!arg) return undefined;

@@ -281,7 +281,7 @@ function sameSize(c: BuiltinCall, whole: AxisRef, parts: readonly AxisRef[], at:
 export function callBuiltin(elaborator: Elaborator, name: string, call: Call, scope: Scope): Entity {
   const builtin = builtins[name]!;
   const parameters = builtin.parameters.map((p) => ({ name: { text: p.replace("?", ""), span: call.callee.span } satisfies Name, optional: p.endsWith("?") }));
-  const bound = elaborator.bind(name, parameters, call.args, call.span);
+  const bound = elaborator.bind(name, parameters, call.args);
   for (const p of parameters) {
     if (!p.optional && !bound.has(p)) {
       fail("MOE2003", `${name} needs "${p.name.text}"`, { at: call.span, help: `${name}(${builtin.parameters.join(", ")}): ${builtin.doc}` });

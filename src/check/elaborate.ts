@@ -14,6 +14,7 @@ import type {
   RequireItem,
   TensorParameter,
 } from "../parser/ast.ts";
+import { article, booleanOf, constBinary, example, mismatch, numberOf } from "./constants.ts";
 import { builtins, callBuiltin } from "./builtins.ts";
 import { Scope } from "./scope.ts";
 import { listed, suggest, unknownFunction, unknownName } from "./suggest.ts";
@@ -87,10 +88,10 @@ export class Elaborator {
       case "unary": {
         const x = this.evaluate(e.operand, scope);
         if (e.operator === "-") {
-          if (isConst(x)) return constant(-this.#number(x, e.operand));
+          if (isConst(x)) return constant(-numberOf(x, e.operand));
           return this.ops.at(e.span, () => this.ops.unary("neg", this.tensor(x, e.operand)));
         }
-        if (isConst(x)) return constant(!this.#boolean(x, e.operand));
+        if (isConst(x)) return constant(!booleanOf(x, e.operand));
         return this.ops.at(e.span, () => this.ops.logical("not", this.tensor(x, e.operand)));
       }
       case "binary":
@@ -205,7 +206,7 @@ export class Elaborator {
   #index(e: Extract<Expression, { kind: "index" }>, scope: Scope): Entity {
     const list = this.evaluateConst(e.object, scope, "a list holds compile-time values");
     if (!Array.isArray(list.value)) return fail("MOE2005", "only a list can be indexed", { at: e.object.span, label: `this is ${showConst(list.value)}` });
-    const index = Math.floor(this.#number(this.evaluateConst(e.index, scope, "an index is known at compile time"), e.index));
+    const index = Math.floor(numberOf(this.evaluateConst(e.index, scope, "an index is known at compile time"), e.index));
     if (index < 0 || index >= list.value.length) {
       return fail("MOE2009", `the list has ${list.value.length} entries, counted from 0; this asks for number ${index}`, { at: e.index.span });
     }
@@ -225,10 +226,10 @@ export class Elaborator {
 
   #logical(e: Binary, left: Entity, scope: Scope): Entity {
     if (isConst(left)) {
-      const value = this.#boolean(left, e.left);
+      const value = booleanOf(left, e.left);
       if (value === (e.operator === "or")) return left;
       const right = this.evaluate(e.right, scope);
-      if (isConst(right)) return constant(this.#boolean(right, e.right));
+      if (isConst(right)) return constant(booleanOf(right, e.right));
       return right;
     }
     const right = this.evaluate(e.right, scope);
@@ -248,7 +249,7 @@ export class Elaborator {
   binary(e: Binary, left: Entity, right: Entity, scope: Scope): Entity {
     const l = sizeAsConst(left);
     const r = sizeAsConst(right);
-    if (isConst(l) && isConst(r)) return this.#constBinary(e, l, r);
+    if (isConst(l) && isConst(r)) return constBinary(e, l, r);
     const a = this.tensor(left, e.left);
     const b = this.tensor(right, e.right);
     switch (e.operator) {
@@ -299,48 +300,6 @@ export class Elaborator {
     );
   }
 
-  #constBinary(e: Binary, left: Const, right: Const): Const {
-    if (e.operator === "==" || e.operator === "!=") {
-      const same = left.value === right.value;
-      return constant(e.operator === "==" ? same : !same);
-    }
-    if (e.operator === "@") return fail("MOE3001", "`@` is a product of tensors; these are numbers", { at: e.span, help: "write `*`" });
-    const a = this.#number(left, e.left);
-    const b = this.#number(right, e.right);
-    switch (e.operator) {
-      case "+":
-        return constant(a + b);
-      case "-":
-        return constant(a - b);
-      case "*":
-        return constant(a * b);
-      case "/":
-      case "%":
-        if (b === 0) fail("MOE2010", "this divides by zero", { at: e.right.span });
-        return constant(e.operator === "/" ? a / b : a - Math.floor(a / b) * b);
-      case "^":
-        return constant(a ** b);
-      case "<":
-        return constant(a < b);
-      case "<=":
-        return constant(a <= b);
-      case ">":
-        return constant(a > b);
-      default:
-        return constant(a >= b);
-    }
-  }
-
-  #number(value: Const, e: Expression): number {
-    if (typeof value.value === "number") return value.value;
-    return fail("MOE2005", `a number is needed here, this is ${showConst(value.value)}`, { at: e.span });
-  }
-
-  #boolean(value: Const, e: Expression): boolean {
-    if (typeof value.value === "boolean") return value.value;
-    return fail("MOE2005", `true or false is needed here, this is ${showConst(value.value)}`, { at: e.span });
-  }
-
   // ——— calls ———
 
   call(e: Call, scope: Scope): Entity {
@@ -361,7 +320,7 @@ export class Elaborator {
   }
 
   /** Pairs arguments with parameters: positional ones first, then by name. Absent ones are left out. */
-  bind<P extends { readonly name: Name }>(what: string, parameters: readonly P[], args: readonly Argument[], at: Span): Map<P, Argument> {
+  bind<P extends { readonly name: Name }>(what: string, parameters: readonly P[], args: readonly Argument[]): Map<P, Argument> {
     const bound = new Map<P, Argument>();
     let position = 0;
     for (const arg of args) {
@@ -383,13 +342,12 @@ export class Elaborator {
       if (bound.has(parameter)) fail("MOE2003", `"${parameter.name.text}" is given twice`, { at: arg.span });
       bound.set(parameter, arg);
     }
-    void at;
     return bound;
   }
 
   /** Compile-time parameters of a definition from a call's arguments, with defaults, checked, into `inner`. */
   parameters(what: string, parameters: readonly Parameter[], call: Call, outer: Scope, inner: Scope): void {
-    const bound = this.bind(what, parameters, call.args, call.span);
+    const bound = this.bind(what, parameters, call.args);
     for (const p of parameters) {
       const arg = bound.get(p);
       if (arg) inner.define(p.name.text, this.typed(p.type, arg.value, outer, `${what}'s ${p.name.text}`));
@@ -460,7 +418,7 @@ export class Elaborator {
     this.#depth++;
     try {
       const inner = new Scope(undefined, []);
-      const bound = this.bind(fn.name.text, fn.parameters, e.args, e.span);
+      const bound = this.bind(fn.name.text, fn.parameters, e.args);
       // Axis parameters first: the tensors' declared axes use their names.
       const isAxis = (p: Parameter | TensorParameter) => p.kind === "parameter" && p.type.kind === "axis";
       const tensors: { p: TensorParameter; t: Entity; arg: Argument }[] = [];
@@ -591,44 +549,4 @@ export function help(text: string | undefined): { help?: string } {
 /** An axis of known size is a number wherever a number is wanted. */
 export function sizeAsConst(value: Entity): Entity {
   return value.kind === "axis" && typeof value.axis.size === "number" ? constant(value.axis.size) : value;
-}
-
-function article(noun: string): string {
-  return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
-}
-
-function example(type: ParameterType): string {
-  switch (type.kind) {
-    case "int":
-      return "4";
-    case "float":
-      return "0.1";
-    case "bool":
-      return "true";
-    case "string":
-      return '"…"';
-    case "choice":
-      return type.choices[0]?.text ?? "…";
-    default:
-      return "…";
-  }
-}
-
-/** Why a value is not of a type, as advice; undefined where it is. The empty string: nothing to advise. */
-function mismatch(type: ParameterType, value: ConstValue): string | undefined {
-  switch (type.kind) {
-    case "int":
-      if (typeof value === "number" && Number.isSafeInteger(value)) return undefined;
-      return typeof value === "number" ? `a whole number, for example ${Math.max(1, Math.round(value))}` : "write a whole number without quotes";
-    case "float":
-      return typeof value === "number" && Number.isFinite(value) ? undefined : "write a number without quotes";
-    case "bool":
-      return typeof value === "boolean" ? undefined : "write true or false";
-    case "string":
-      return typeof value === "string" ? undefined : "write it in double quotes";
-    case "list":
-      return Array.isArray(value) && value.every((v) => mismatch(type.of, v) === undefined) ? undefined : "write [a, b, …]";
-    default:
-      return undefined;
-  }
 }

@@ -115,7 +115,7 @@ function settingCall(
   const ranges = table[name.text]!;
   const parameters = Object.keys(ranges).map((text) => ({ name: { text, span: name.span } }));
   const values: Record<string, number> = {};
-  for (const [p, arg] of elaborator.bind(name.text, parameters, call?.args ?? [], e.span)) {
+  for (const [p, arg] of elaborator.bind(name.text, parameters, call?.args ?? [])) {
     values[p.name.text] = ranged(arg.value, ranges[p.name.text]!, `${name.text}'s ${p.name.text}`, scope, elaborator);
   }
   return { named: name.text, values };

@@ -121,6 +121,8 @@ async function readImports(host: Host, main: SourceFile, diagnostics: Diagnostic
   for (let i = 0; i < files.length; i++) {
     const from = files[i]!;
     for (const item of from.imports) {
+      // What the parser has complained about is not looked for.
+      if (from.diagnostics.some((d) => d.primary && d.primary.span.start < item.span.end && d.primary.span.end > item.span.start)) continue;
       const wanted = item.path.value;
       const path = fromSpec(from.path, wanted);
       const inside = root === "." ? !path.startsWith("..") && !path.startsWith("/") : path.startsWith(root === "/" ? root : `${root}/`);
