@@ -23,7 +23,7 @@ const out = `dist.new-${process.pid}`;
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 const { metafile } = await esbuild.build({
   metafile: true,
-  entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts" },
+  entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
   outdir: out,
   bundle: true,
   splitting: true,

@@ -109,6 +109,14 @@ program
   .action(action(async () => (await import("./commands/check.ts")).check));
 
 program
+  .command("fmt")
+  .description("lays specs out as the Prettier plugin does; keeps meaning and comments")
+  .argument("<files...>", "specs, or - from standard input to standard output", filledAll)
+  .option("--check", "writes nothing; exit code 1 where a file would change")
+  .addHelpText("after", examples("moec fmt *.moe", "moec fmt --check *.moe", "moec fmt - < loramoe.moe"))
+  .action(action(async () => (await import("./commands/fmt.ts")).fmt));
+
+program
   .command("build")
   .description("writes X.moe.ts, X.d.moe.ts and X.moe.json")
   .argument("[files...]", "specs, or - for standard input (default: those of moec.config.json)", filledAll, [])

@@ -53,4 +53,9 @@ export const configCodes = codes({
       "Something happened inside moec that should not be possible, whatever the spec says. Please report it with the command line and the spec; " +
       "with MOEC_DEBUG=1 in the environment the message shows where it happened. Exit code 70.",
   },
+  MOE9030: {
+    severity: "error",
+    title: "Prettier's configuration cannot be read",
+    explain: "`moec fmt` lays files out as Prettier does with the plugin, so it reads the same configuration: `.prettierrc` and its kin, and `.editorconfig`. The message says what is wrong with one of them.",
+  },
 });
