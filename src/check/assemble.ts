@@ -448,12 +448,17 @@ export class Assembly {
   /** Layers in runs whose sites are planned alike. */
   #runs(item: BlockItem): number[][] {
     const runs: number[][] = [];
+    const byLayer = new Map<number | undefined, ModelNode[]>();
+    for (const n of this.#model.nodes) {
+      const known = byLayer.get(n.layer);
+      if (known) known.push(n);
+      else byLayer.set(n.layer, [n]);
+    }
     let last: string | undefined;
     for (let layer = 0; layer < this.#model.layers; layer++) {
       const prefix = `${item.name.text}.${layer}.`;
       const key = JSON.stringify(
-        this.#model.nodes
-          .filter((n) => n.layer === layer)
+        (byLayer.get(layer) ?? [])
           .map((n) => {
             const path = n.path.join(".");
             const plan = this.#adapter.sites.get(path);

@@ -368,7 +368,11 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
     const nodes = resolvePath(at.path, model.nodes, model.definition.name.text, found);
     for (const d of found) reporter.add(d);
     if (nodes.length === 0) continue;
-    if (at.clauses.some((c) => c.kind === "unfreeze")) for (const n of model.nodes) if (n.kind !== "block" && nodes.some((m) => isWithin(n, m))) unfrozen.add(n.path.join("."));
+    if (at.clauses.some((c) => c.kind === "unfreeze")) {
+      const named = new Set(nodes.map((n) => n.path.join(".")));
+      const within = (n: ModelNode): boolean => n.path.some((_, length) => named.has(n.path.slice(0, length + 1).join(".")));
+      for (const n of model.nodes) if (n.kind !== "block" && within(n)) unfrozen.add(n.path.join("."));
+    }
     if (!at.clauses.some((c) => c.kind !== "unfreeze")) {
       if (at.clauses.length === 0) planSyntaxOnly(at, report);
       continue;
