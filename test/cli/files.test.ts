@@ -11,6 +11,8 @@ describe("check", () => {
     const run = await moec(["check", "loramoe.moe"], { cwd });
     expect(run).toMatchObject({ code: 0, stdout: "" });
     expect(run.stderr).toBe("ok loramoe.moe: LoRAMoE on models/tiny: 6 adapted layers, groups knowledge (3), skill (3)\n");
+    writeFileSync(path("uneven.moe"), tinySpec.replace("knowledge[3]", "knowledge[[2, 5][layer]]"));
+    expect((await moec(["check", "uneven.moe"], { cwd })).stderr).toContain("groups knowledge (2 to 5), skill (3)");
   });
 
   it("tells every file's mistakes, each file once", async () => {

@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { library } from "../../src/cli/library.ts";
 import { checkText, chooseAdapter, compileAdapter, fromSpec, printProgram, printTypes, type Compiled } from "../../src/compiler/index.ts";
+import { format } from "../../src/format/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { Adapter, startBackend, type Backend, type Row } from "../../src/runtime/index.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
@@ -46,6 +47,10 @@ async function make(file: string): Promise<{ readonly compiled: Compiled; readon
 describe("the examples", () => {
   it("each says in a doc comment what it is", () => {
     for (const file of files) expect(readFileSync(file, "utf8"), file).toMatch(/^\/\/\/ \S/);
+  });
+
+  it("each is laid out as the formatter does it", () => {
+    for (const file of files) expect(format(readFileSync(file, "utf8"), file).text).toBe(readFileSync(file, "utf8"));
   });
 
   it("each has its line in the index, and the index names no other", () => {

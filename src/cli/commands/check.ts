@@ -1,4 +1,5 @@
 import { normalize } from "node:path";
+import type { CheckedAdapter } from "../../check/index.ts";
 import type { Program } from "../../compiler/index.ts";
 import { DiagnosticError, type Diagnostic } from "../../diagnostics/index.ts";
 import { jsonReport } from "../../diagnostics/render/index.ts";
@@ -56,10 +57,17 @@ function summary(file: string, program: Program): string[] {
   return adapters.map((a) => {
     const parts: string[] = [];
     if (a.plan.sites.size > 0) parts.push(count(a.plan.sites.size, "adapted layer"));
-    if (a.plan.groups.length > 0) parts.push(`groups ${a.plan.groups.map((g) => `${g.name} (${g.experts})`).join(", ")}`);
+    if (a.plan.groups.length > 0) parts.push(`groups ${a.plan.groups.map((g) => `${g.name} (${sizes(a, g.name)})`).join(", ")}`);
     if (a.plan.unfrozen.size > 0) parts.push(`${count(a.plan.unfrozen.size, "part")} of the base unfrozen`);
     return `${file}: ${a.name} on ${a.base.path}: ${parts.join(", ") || "nothing to train"}`;
   });
+}
+
+/** How many experts a group has: "6", or "2 to 8" where that depends on the layer. */
+function sizes(adapter: CheckedAdapter, group: string): string {
+  const all = [...adapter.plan.sites.values()].flatMap((site) => site.groups.filter((g) => g.name === group).map((g) => g.count));
+  const [least, most] = [Math.min(...all), Math.max(...all)];
+  return least === most ? `${least}` : `${least} to ${most}`;
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
