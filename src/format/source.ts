@@ -203,11 +203,15 @@ export class Source {
       wanted = false;
       return both ? [hardline, hardline] : hardline;
     };
+    // Block comments on the line of what follows them belong to it.
+    let leads = found.length;
+    const closes = /^[)\]}]?$/.test(this.image);
+    while (!closes && leads > 0 && !isLine(found[leads - 1]!) && (leads === found.length ? after : ends[leads]!) === 0) leads--;
     const trailing: Doc[] = [];
     const own: { before: Doc; comment: Doc }[] = [];
     found.forEach((comment, i) => {
       const text = isLine(comment) ? comment.text.trimEnd() : blockText(comment.text);
-      const begins = (fileStart && i === 0) || ends[i]! > 0 || (i > 0 && isLine(found[i - 1]!));
+      const begins = (fileStart && i === 0) || ends[i]! > 0 || (i === leads && own.length === 0) || (i > 0 && isLine(found[i - 1]!));
       if (begins) own.push({ before: fileStart && i === 0 ? "" : newLine(allowed(ends[i]!, i)), comment: text });
       else if (own.length > 0) own.push({ before: " ", comment: text });
       else trailing.push(isLine(comment) ? lineSuffix([" ", text]) : [" ", text]);
