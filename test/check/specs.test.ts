@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Program } from "../../src/compiler/program.ts";
+import { format } from "../../src/format/index.ts";
 import { parseModule, printModule, verify } from "../../src/ir/index.ts";
 import { lower } from "../../src/lower/index.ts";
 import { optimize } from "../../src/passes/index.ts";
@@ -96,7 +97,7 @@ function routed(care: Care): fc.Arbitrary<string> {
     const arrows = [...list.map((g, i) => (i === 1 ? `"kind ${i}" -> ${g}` : `kind_${i} -> ${g}`)), ...(list.length > 1 ? [`both -> ${list[0]}, ${list.at(-1)}`] : [])].join(" ");
     const parts = [
       ...list.map((g) => line(says(`experts ${g}[`), count(care), says("] = "), expert(care, true))),
-      line(says("route "), routers(care)[kind], mostly(care, says(""), " per block", " per thing")),
+      line(says("route "), routers(care)[kind], mostly(care, fc.constantFrom("", "", " per linear", " per block"), " per thing")),
       fc.oneof(says(""), line(says("balance "), balance(care, kind, arrows)), line(says("balance "), balance(care, kind, arrows), says("\n    balance "), balance(care, kind, arrows))),
       fc.oneof(says(""), line(says("always "), expert(care, false)), line(says("always common = "), expert(care, false))),
     ];
@@ -142,8 +143,21 @@ function specs(care: Care): fc.Arbitrary<string> {
       unfrozen,
       says("}\n"),
       train(care),
+      variant(care, chosen[0]!),
     ),
   );
+}
+
+/** Another adapter that differs from the first in a router, in what is always on, or in what is unfrozen. */
+function variant(care: Care, path: string): fc.Arbitrary<string> {
+  const change = mostly(
+    care,
+    fc.oneof(line(says(`at ${path} { always added = `), expert(care, false), says(" }")), fc.constantFrom(...frozen).map((p) => `at ${p} { unfreeze }`)),
+    `at ${path} { route top_k(1) }`,
+    `at ${path} { balance importance() }`,
+    "at layers.*.mlp.nothing { unfreeze }",
+  );
+  return fc.oneof({ weight: 2, arbitrary: says("") }, { weight: 1, arbitrary: line(says("\nadapter Varied = "), mostly(care, says("Random"), "Varied", "Nobody"), says(" with {\n  "), change, says("\n}\n")) });
 }
 
 /** What a spec without errors promises: every adapter comes out, and its graph stays whole all the way. */
@@ -173,6 +187,10 @@ describe("random specs", () => {
         const program = await checkSource(text);
         expect(errors(program), text).toEqual([]);
         whole(program, text);
+        // Laid out anew it is the same spec, and laying it out again changes nothing.
+        const tidy = format(text, "spec.moe").text!;
+        expect(format(tidy, "spec.moe").text).toBe(tidy);
+        expect((await checkSource(tidy)).diagnostics.map((d) => d.message)).toEqual(program.diagnostics.map((d) => d.message));
       }),
       { numRuns: runs, ...seed },
     );
