@@ -3,7 +3,7 @@ import { MoeParser } from "./grammar.ts";
 import { reservedWords, tokenTypes, Identifier, NumberToken, StringToken, BinaryOperator, PrefixOperator, PathPiece, precedence } from "./tokens.ts";
 
 /** The fields of Chevrotain's serialised grammar that are used here. */
-interface Production {
+export interface Production {
   readonly type: string;
   readonly name?: string;
   readonly definition?: readonly Production[];
@@ -25,8 +25,8 @@ const heading = `(* The grammar of .moe files, generated from the parser by scri
 *)
 `;
 
-/** The grammar as EBNF: the file first, then each rule after the first that uses it. */
-export function ebnf(): string {
+/** The rules as the parser knows them: the file first, then each rule after the first that uses it. */
+export function rulesInOrder(): readonly { readonly name: string; readonly definition: readonly Production[] }[] {
   const rules = new Map(
     serializeGrammar(Object.values(new MoeParser().getGAstProductions())).map((rule) => {
       const { name, definition = [] } = rule as ISerializedGast & Production;
@@ -35,7 +35,12 @@ export function ebnf(): string {
   );
   const order = new Set(["file"]);
   for (const name of order) for (const used of usedBy(rules.get(name)!)) order.add(used);
-  const body = [...order].map((name) => `${name} = ${sequence(rules.get(name)!)} ;\n`);
+  return [...order].map((name) => ({ name, definition: rules.get(name)! }));
+}
+
+/** The grammar as EBNF. */
+export function ebnf(): string {
+  const body = rulesInOrder().map(({ name, definition }) => `${name} = ${sequence(definition)} ;\n`);
   return `${heading}\n${body.join("")}\n${lexical()}`;
 }
 
