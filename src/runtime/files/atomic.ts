@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
-import { lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { lstat, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fail } from "../../diagnostics/index.ts";
 import { whyOutside } from "../../formats/safetensors-index.ts";
 import { asDiagnostic } from "./node-host.ts";
+import { makeFolder } from "./make-folder.ts";
 
 /** The few things that writing needs of a disk. A test puts one here that stops at any of its calls. */
 export interface Disk {
@@ -26,7 +27,7 @@ export const nodeDisk: Disk = {
         throw error;
       },
     ),
-  makeFolder: async (path) => void (await mkdir(path, { recursive: true })),
+  makeFolder,
   async writeFile(path, bytes) {
     const file = await open(path, "wx");
     try {

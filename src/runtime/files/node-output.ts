@@ -1,13 +1,14 @@
-import { appendFile, mkdir, rename, rm } from "node:fs/promises";
+import { appendFile, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { OutputHost } from "../output.ts";
 import { nodeDisk } from "./atomic.ts";
+import { makeFolder } from "./make-folder.ts";
 import { asDiagnostic, NodeHost } from "./node-host.ts";
 
 /** The disk, to write to. What the system refuses is a DiagnosticError (MOE5108). */
 export class NodeOutput extends NodeHost implements OutputHost {
   async makeFolder(path: string): Promise<void> {
-    await written(path, () => mkdir(path, { recursive: true }));
+    await written(path, () => makeFolder(path));
   }
 
   async writeFile(path: string, bytes: Uint8Array): Promise<void> {
