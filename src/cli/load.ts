@@ -17,6 +17,8 @@ import type { Terminal } from "./terminal.ts";
 
 /** What every command that runs a spec takes. */
 export interface RunOptions {
+  /** A saved adapter's folder, in moec's layout or PEFT's, for a spec. */
+  readonly weights?: string;
   readonly adapter?: string;
   readonly base?: string;
   readonly set?: ReadonlyMap<string, string>;
@@ -127,7 +129,10 @@ export async function openTarget(terminal: Terminal, target: string, options: Ru
       set: options.set ?? new Map(Object.entries(run.set)),
     });
     saved = target;
-  } else chosen = await chooseFrom(terminal, target, options);
+  } else {
+    chosen = await chooseFrom(terminal, target, options);
+    saved = options.weights;
+  }
   const { compiled, code } = await executable(chosen);
   const adapter = await load(terminal, code, chosen, options, saved);
   return { chosen, adapter, compiled };

@@ -91,6 +91,7 @@ function action<A extends unknown[]>(load: () => Promise<(terminal: Terminal, ..
 const examples = (...lines: string[]): string => `\nFor example:\n${lines.map((l) => `  ${l}`).join("\n")}`;
 
 const setOption = () => new Option("--set <name=value>", "gives a value to a `param` of the spec (again for more)").argParser(assignment);
+const weightsOption = (): Option => new Option("--weights <folder>", "with a spec: a saved adapter, in moec's layout or PEFT's").argParser(filled);
 const baseOption = () => new Option("--base <folder>", "a checkpoint folder in place of the spec's").argParser(filled);
 const adapterOption = () => new Option("--adapter <name>", "which adapter, where the spec declares several").argParser(filled);
 const seedOption = (of: string) => new Option("--seed <n>", `of ${of}`).argParser(wholeNumber);
@@ -194,6 +195,7 @@ program
   .description("loss and exact matches by kind of data, and how much weight each group gets on each kind")
   .argument("<folder>", targetText, filled)
   .addOption(new Option("--data <file>", "JSONL rows").argParser(filled).makeOptionMandatory())
+  .addOption(weightsOption())
   .addOption(adapterOption())
   .addOption(baseOption())
   .addOption(backendOption())
@@ -211,6 +213,7 @@ program
   .option("--top-p <p>", "samples among the most likely tokens of this joint probability", number(0, 1), 1)
   .addOption(new Option("--kind <name>", "the kind of data the text is of, where routing asks for it").argParser(filled))
   .addOption(seedOption("sampling").default(1))
+  .addOption(weightsOption())
   .addOption(adapterOption())
   .addOption(baseOption())
   .addOption(backendOption())
