@@ -26,7 +26,7 @@ export type StopReason = "stop" | "length" | "context" | "aborted";
 /**
  * Continues a prompt token by token. Each token runs the model over the whole text so far: there is no cache of keys and
  * values. Ends at a stop token ("stop"), at `maxTokens` ("length"), or where the base's context is full ("context").
- * MOE5330 where the prompt alone fills it, MOE5335 where it is empty.
+ * MOE5330 where the prompt alone fills it, MOE5332 at a token that the base does not have, MOE5335 where it is empty.
  */
 export async function* generateTokens(model: Model, prompt: readonly number[], options: SampleOptions = {}): AsyncGenerator<number, StopReason, void> {
   const { manifest, entries, backend } = model;
@@ -36,6 +36,8 @@ export async function* generateTokens(model: Model, prompt: readonly number[], o
   checkRange("topP", topP, topP > 0 && topP <= 1, "above 0 and at most 1");
   const context = manifest.base.context ?? Infinity;
   if (prompt.length === 0) fail("MOE5335", "The prompt has no tokens, and the tokenizer puts none in front.", { help: "Give it at least one word to go on from." });
+  const unknown = prompt.find((id) => id < 0 || id >= manifest.base.vocabulary);
+  if (unknown !== undefined) fail("MOE5332", `The prompt holds the token ${unknown}; the base knows 0 to ${manifest.base.vocabulary - 1}.`, { help: "Is tokenizer.json of the same model as the weights?" });
   if (prompt.length >= context) fail("MOE5330", `The prompt has ${prompt.length} tokens, and the base's context is ${context}.`);
   const stop = new Set(options.stop ?? []);
   const longest = Math.min(context, prompt.length + maxTokens);

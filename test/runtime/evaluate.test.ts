@@ -153,6 +153,7 @@ describe.each(testBackends)("generating on %s", (name) => {
     const { model } = counter();
     expect((await refused(collect(generateTokens(model, new Array<number>(16).fill(1))))).map((d) => d.code)).toEqual(["MOE5330"]);
     expect((await refused(collect(generateTokens(model, [])))).map((d) => d.code)).toEqual(["MOE5335"]);
+    expect((await refused(collect(generateTokens(model, [1, 10_000])))).map((d) => d.code)).toEqual(["MOE5332"]);
     await expect(collect(generateTokens(model, [1], { temperature: -1 }))).rejects.toThrow(RangeError);
     expect(await collect(generateTokens(model, [1], { signal: AbortSignal.abort() }))).toEqual({ steps: [], end: "aborted" });
     model.entries.dispose();
