@@ -1,4 +1,5 @@
-// Writes what the parser says of the language into grammar/: moe.ebnf, railroad.html, moe.tmLanguage.json.
+// Writes what the parser says of the language into grammar/: moe.ebnf, railroad.html, moe.tmLanguage.json, and the
+// table of built-in functions in reference.md.
 // `node scripts/grammar.mjs`; with --check writes nothing and fails where a file is not what it would write.
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,13 +11,17 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 /** The files as they should be, by name. */
 export async function grammarFiles() {
-  const source = 'export * from "./src/parser/ebnf.ts"; export * from "./src/parser/textmate.ts";';
+  const source = 'export * from "./src/parser/ebnf.ts"; export * from "./src/parser/textmate.ts"; export { builtins } from "./src/check/builtins.ts";';
   const bundle = await build({ stdin: { contents: source, resolveDir: root, loader: "ts" }, bundle: true, format: "esm", platform: "neutral", mainFields: ["module", "main"], write: false });
-  const { ebnf, rulesInOrder, textmate } = await import(`data:text/javascript;base64,${Buffer.from(bundle.outputFiles[0].contents).toString("base64")}`);
+  const { ebnf, rulesInOrder, textmate, builtins } = await import(`data:text/javascript;base64,${Buffer.from(bundle.outputFiles[0].contents).toString("base64")}`);
   const text = ebnf();
   const note = /What a grammar of this kind does not say:\n([\s\S]*?)\*\)/.exec(text)[1].replace(/^ {3}/gm, "").trim();
   const lexical = text.slice(text.lastIndexOf("(* Operators")).trim();
+  const rows = Object.entries(builtins).map(([name, b]) => `| \`${name}(${b.parameters.join(", ")})\` | ${b.doc} |`);
+  const table = ["| function | value |", "|---|---|", ...rows].join("\n");
+  const reference = await readFile(join(root, "grammar/reference.md"), "utf8");
   return new Map([
+    ["reference.md", reference.replace(/(<!-- generated [^\n]*-->\n)[\s\S]*?(<!-- end -->)/, (_, begin, end) => `${begin}${table}\n${end}`)],
     ["moe.ebnf", text],
     ["railroad.html", railroadPage(rulesInOrder(), note, lexical)],
     ["moe.tmLanguage.json", `${JSON.stringify(textmate(), null, 2)}\n`],

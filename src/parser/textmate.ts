@@ -55,7 +55,7 @@ export function textmate(): object {
         ],
       },
       declarations: {
-        match: `${begins}(${either(words.declarations)})\\s+(${name})(?=\\s*[=:({]|\\s+on\\b)`,
+        match: `^(\uFEFF?)(${either(words.declarations)})\\s+(${name})(?=\\s*[=:({]|\\s+on\\b)`,
         captures: { 2: { name: "keyword.declaration.moe" }, 3: { name: "entity.name.type.moe" } },
       },
       items: {
