@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import * as prettier from "prettier";
 import type { Plugin } from "prettier";
@@ -7,7 +9,7 @@ import plugin from "../../src/format/plugin.ts";
 import { parse, type Node, type SourceFile } from "../../src/parser/index.ts";
 import { scan } from "../../src/parser/scan.ts";
 import { endOf } from "../../src/parser/tokens.ts";
-import { corpus } from "../parser/support.ts";
+import { corpus, root } from "../parser/support.ts";
 
 /** A tree without its places. */
 function shape(node: Node): unknown {
@@ -41,6 +43,16 @@ function formatted(text: string): string {
 describe("the library and the examples", () => {
   it.each(corpus())("$path is formatted", ({ text, path }) => {
     expect(formatted(text), path).toBe(text);
+  });
+
+  it("so is the zoo", () => {
+    const zoo = join(root, "examples/zoo");
+    const names = readdirSync(zoo).filter((name) => name.endsWith(".moe"));
+    expect(names.length).toBeGreaterThan(10);
+    for (const name of names) {
+      const text = readFileSync(join(zoo, name), "utf8");
+      expect(formatted(text), name).toBe(text);
+    }
   });
 });
 
