@@ -361,6 +361,7 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
   const unfrozen = new Set<string>();
   const routers = new Map<AtClause, Set<string>>();
   const owners = new Map<string, AtClause>();
+  const shared = new Map<string, { readonly at: AtClause; readonly plan: SitePlan }>();
   const report = (d: Diagnostic) => reporter.add(d);
   if (declaration.sites.length === 0) reporter.add(diagnostic("MOE2025", `the adapter "${declaration.name.text}" adapts nothing`, { at: declaration.name.span, help: "add a clause: at PATH { … }" }));
   for (const at of declaration.sites) {
@@ -404,11 +405,27 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
       if (!place) continue;
       const plan = planner.plan(at, place, reporter.guard, report);
       for (const a of [...plan.banks, ...plan.patches.flatMap((p) => [...p.entries.values()]), ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
+      if (plan.scope === "block" && !sharesRouter(at, plan, routerPath(path, plan), shared, report)) break;
       sites.set(path, plan);
       routers.set(at, (routers.get(at) ?? new Set()).add(routerPath(path, plan)));
     }
   }
   return { sites, unfrozen, kinds: kindsOf(sites), groups: groupsOf(sites), siteCount: (plan) => routers.get(plan.at)?.size ?? 1 };
+}
+
+/** A block has one router of its own, for one clause and as many experts on each of its linears. */
+function sharesRouter(at: AtClause, plan: SitePlan, block: string, shared: Map<string, { readonly at: AtClause; readonly plan: SitePlan }>, report: (d: Diagnostic) => void): boolean {
+  const first = shared.get(block);
+  if (!first) shared.set(block, { at, plan });
+  else if (first.at !== at) {
+    const route = (of: AtClause): Span => (of.clauses.find((c) => c.kind === "route") ?? of.path).span;
+    report(diagnostic("MOE2020", `${block} has a router per block already`, { at: route(at), secondary: [{ span: route(first.at), text: "the first is here" }], help: "put the linears that share it into one clause, or leave out `per block` in one of them" }));
+    return false;
+  } else if (first.plan.experts !== plan.experts) {
+    report(diagnostic("MOE3005", `the linears of ${block} share a router, and have ${first.plan.experts} and ${plan.experts} experts`, { at: at.path.span, help: "give each as many, or leave out `per block`" }));
+    return false;
+  }
+  return true;
 }
 
 function planSyntaxOnly(at: AtClause, report: (d: Diagnostic) => void): void {

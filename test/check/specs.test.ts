@@ -12,10 +12,12 @@ import { checkSource } from "./support.ts";
 const runs = Number(process.env["MOEC_SPECS"] ?? (process.env["CI"] ? 60 : 12));
 const seed = process.env["MOEC_SEED"] === undefined ? {} : { seed: Number(process.env["MOEC_SEED"]) };
 
-/** Paths that share no site, with the sides' least size at most 8, so that ranks up to 8 fit everywhere. */
-const paths = ["layers.*.mlp.{gate_proj, up_proj}", "layers.*.mlp.down_proj", "layers.*.self_attn.{q_proj, o_proj}", "layers.0.self_attn.*_proj", "layers.1.self_attn.{k_proj, v_proj}"];
-/** Of those, the ones that overlap with none chosen before them. */
-const disjoint = fc.subarray(paths.filter((p) => !p.startsWith("layers.*.self_attn")), { minLength: 1, maxLength: 3 });
+/** Paths that share no site within a list, where ranks up to 8 fit on every linear. */
+const paths = [
+  ["layers.*.mlp.{gate_proj, up_proj}", "layers.*.mlp.down_proj", "layers.0.self_attn.*_proj", "layers.1.self_attn.{k_proj, v_proj}"],
+  ["layers.*.mlp.*_proj", "layers.*.self_attn.{q_proj, o_proj}", "layers.{0, 1}.self_attn.k_proj"],
+] as const;
+const disjoint = fc.constantFrom(...paths).chain((list) => fc.subarray([...list], { minLength: 1, maxLength: 2 }));
 const frozen = ["norm", "layers.*.input_layernorm", "embed_tokens", "layers.1.post_attention_layernorm"];
 
 const line = (...parts: readonly fc.Arbitrary<string>[]): fc.Arbitrary<string> => fc.tuple(...parts).map((p) => p.join(""));
@@ -90,14 +92,14 @@ function balance(care: Care, router: "dense" | "sparse" | "margin", arrows: stri
 }
 
 /** What an `at` clause holds: groups of experts, a router, balances, and what is always on. */
-function routed(care: Care): fc.Arbitrary<string> {
+function routed(care: Care, mayShare: boolean): fc.Arbitrary<string> {
   const groups = mostly(care, fc.shuffledSubarray(["knowledge", "skill", "tone", "lora", "x"], { minLength: 1, maxLength: 3 }).map((g) => g.join()), "router", "knowledge,knowledge", "balance,skill");
   return fc.tuple(groups, fc.constantFrom("dense" as const, "sparse" as const, "margin" as const)).chain(([names, kind]) => {
     const list = names.split(",");
     const arrows = [...list.map((g, i) => (i === 1 ? `"kind ${i}" -> ${g}` : `kind_${i} -> ${g}`)), ...(list.length > 1 ? [`both -> ${list[0]}, ${list.at(-1)}`] : [])].join(" ");
     const parts = [
       ...list.map((g) => line(says(`experts ${g}[`), count(care), says("] = "), expert(care, true))),
-      line(says("route "), routers(care)[kind], mostly(care, fc.constantFrom("", "", " per linear", " per block"), " per thing")),
+      line(says("route "), routers(care)[kind], mostly(care, fc.constantFrom("", "", " per linear", mayShare ? " per block" : ""), " per block", " per thing")),
       fc.oneof(says(""), line(says("balance "), balance(care, kind, arrows)), line(says("balance "), balance(care, kind, arrows), says("\n    balance "), balance(care, kind, arrows))),
       fc.oneof(says(""), line(says("always "), expert(care, false)), line(says("always common = "), expert(care, false))),
     ];
@@ -106,8 +108,9 @@ function routed(care: Care): fc.Arbitrary<string> {
   });
 }
 
-function at(care: Care, path: string): fc.Arbitrary<string> {
-  const clauses = fc.oneof({ weight: 4, arbitrary: routed(care) }, { weight: 1, arbitrary: line(says("always "), expert(care, false)) });
+/** Only one clause of a block may have its linears share a router. */
+function at(care: Care, path: string, mayShare: boolean): fc.Arbitrary<string> {
+  const clauses = fc.oneof({ weight: 4, arbitrary: routed(care, mayShare) }, { weight: 1, arbitrary: line(says("always "), expert(care, false)) });
   return line(says("  at "), mostly(care, says(path), "layers.*.mlp.gate_prj", "layers.7.mlp.*", "layers.*.mlp.{gate_proj, gate}", "**", "norm", "layers.*.mlp"), says(" {\n    "), clauses, says("\n  }\n"));
 }
 
@@ -130,6 +133,21 @@ function train(care: Care): fc.Arbitrary<string> {
   );
 }
 
+/** Experts that are the whole MLP, on paths that nothing else is on. */
+function patched(care: Care): fc.Arbitrary<string> {
+  const entry = line(mostly(care, fc.constantFrom("gate_proj, up_proj, down_proj", "down_proj", "gate_proj, up_proj"), "gate", "gate_proj, gate_proj"), says(": "), expert(care, false));
+  return line(
+    says("  at layers.*.mlp {\n    experts ffn["),
+    count(care),
+    says("] = patch { "),
+    entry,
+    says(" }\n    route "),
+    routers(care).sparse,
+    fc.constantFrom("", "\n    balance 0.01 * load_balancing(shares: k)"),
+    says("\n  }\n"),
+  );
+}
+
 /** A spec of one adapter on the tests' tiny Llama. */
 function specs(care: Care): fc.Arbitrary<string> {
   return disjoint.chain((chosen) =>
@@ -138,8 +156,9 @@ function specs(care: Care): fc.Arbitrary<string> {
       line(says("param rank: int = "), mostly(care, fc.constantFrom("1", "3"), ...odd), fc.constantFrom("", " in [1, 2, 3]"), says("\nconst n = "), mostly(care, fc.constantFrom("2", "1 + 1", "[2, 3][1]"), ...odd), says("\n")),
       says("\nexpert own(gain: float) {\n  weight v [out] = constant(0.5)\n  (x [in], W [in, out]) -> [out] = gain * v * (x @ W)\n}\n"),
       says("\nadapter Random on b {\n"),
-      ...chosen.map((path) => at(care, path)),
-      care === "sound" ? says("") : fc.oneof({ weight: 6, arbitrary: says("") }, { weight: 1, arbitrary: at(care, "layers.*.mlp.*_proj") }),
+      ...chosen.map((path, i) => at(care, path, i === 0)),
+      chosen.some((path) => path.includes("mlp")) ? says("") : fc.oneof(says(""), patched(care)),
+      care === "sound" ? says("") : fc.oneof({ weight: 6, arbitrary: says("") }, { weight: 1, arbitrary: at(care, "layers.*.mlp.*_proj", true) }),
       unfrozen,
       says("}\n"),
       train(care),
@@ -179,6 +198,18 @@ function whole(program: Program, text: string): void {
 }
 
 const errors = (program: Program): string[] => program.diagnostics.filter((d) => d.severity === "error").map((d) => `${d.code} ${d.message}`);
+
+describe("a router per block", () => {
+  const clause = (path: string, count: string): string => `  at ${path} {\n    experts e[${count}] = lora(rank: 1)\n    route softmax() per block\n  }\n`;
+  const adapter = (...clauses: readonly string[]): string => `base b = llama("models/tiny-llama")\nadapter A on b {\n${clauses.join("")}}\n`;
+
+  it("is one for the block, of one clause, over as many experts on each linear", async () => {
+    const codes = async (text: string): Promise<string[]> => (await checkSource(text)).diagnostics.map((d) => d.code);
+    expect(await codes(adapter(clause("layers.*.mlp.*_proj", "2"), clause("layers.*.self_attn.*_proj", "3")))).toEqual([]);
+    expect(await codes(adapter(clause("layers.*.mlp.{gate_proj, up_proj}", "2"), clause("layers.*.mlp.down_proj", "3")))).toEqual(["MOE2020"]);
+    expect(await codes(adapter(clause("layers.*.mlp.*_proj", "out / 8")))).toEqual(["MOE3005"]);
+  });
+});
 
 describe("random specs", () => {
   it("right by construction: no error, and a graph that is sound after every pass, prints and parses back", async () => {
