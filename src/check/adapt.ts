@@ -191,10 +191,18 @@ function article(kind: string): string {
 
 function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: RoutingInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
   const scope = definitionScope(applied, place, [input.x], expertAxis);
-  items(elaborator, applied, scope, place, undefined, { own: (layer) => [`${input.filePrefix(layer)}.router`] });
+  const { ops } = elaborator;
   const signature = signatureOf(applied);
+  const asksKind = signature.parameters.some((p) => p.name.text === "kind");
+  if (input.kinds.length) scope.define("kind", { kind: "axis", axis: ops.axes.get("kind", input.kinds.length) });
+  else if (asksKind) {
+    fail("MOE2026", `${applied.definition.name.text} looks at the kind of data, and the adapter lists none`, { at: applied.call.span, help: "list them at the top of the adapter: kinds translation, summary" });
+  }
+  items(elaborator, applied, scope, place, undefined, { own: (layer) => [`${input.filePrefix(layer)}.router`] });
   const body = new Scope(scope);
-  bindOffers(elaborator, applied, signature, body, new Map([["x", input.x], ["mask", input.mask]]), "a router");
+  const offers = new Map([["x", input.x], ["mask", input.mask]]);
+  if (input.kind && asksKind) offers.set("kind", kindOf(elaborator, input.kind, input.kinds));
+  bindOffers(elaborator, applied, signature, body, offers, "a router");
   const before = new Set(body.names.keys());
   const gates = elaborator.ops.at(signature.span, () => {
     const value = evaluateSignature(elaborator, applied, signature, body, [expertAxis]);
@@ -273,8 +281,9 @@ function items(
           trainable: true,
           initial: first,
           decay: declared.length > 1,
-          // Matrices lie in files as PyTorch's linear layers keep them: the output side first.
-          order: [...(mapped ? [mapped] : []), ...(declared.length === 2 ? [declared[1]!, declared[0]!] : declared)],
+          // Matrices lie in files as PyTorch's linear layers keep them, the output side first; a table looked up by kind
+          // as its embeddings do, a row for each.
+          order: [...(mapped ? [mapped] : []), ...(declared.length === 2 && declared[0]!.name !== "kind" ? [declared[1]!, declared[0]!] : declared)],
           adapter: { names: (layer) => names(layer).map((o) => `${o}.${item.name.text}`), ...(mapped ? { along: mapped } : {}) },
           ...(first.kind === "base_norm" && owners.frozen ? { base: owners.frozen } : {}),
         },
@@ -370,6 +379,14 @@ function balanceTerm(
   return term;
 }
 
+/** f32 [sample, kind]: 1 at the sample's kind; all 0 where it is none of them. */
+function kindOf(elaborator: Elaborator, kind: Tensor, kinds: readonly string[]): Tensor {
+  const { ops } = elaborator;
+  const axis = ops.axes.get("kind", kinds.length);
+  const index = ops.emit("index", [], { axis, dtype: "i32" }, [axis], "i32");
+  return ops.cast(ops.compare("eq", kind, index), "f32");
+}
+
 /** bool [sample, expert]: whether the sample's kind maps to the expert's group. No row of the table for kind -1. */
 function matched(elaborator: Elaborator, planned: PlannedBalance, plan: SitePlan, expertAxis: AxisRef, kind: Tensor, kinds: readonly string[]): Tensor {
   const { ops } = elaborator;
@@ -380,7 +397,6 @@ function matched(elaborator: Elaborator, planned: PlannedBalance, plan: SitePlan
       return planned.map.get(k)?.includes(group.name) ? 1 : 0;
     }),
   );
-  const index = ops.emit("index", [], { axis: kindAxis, dtype: "i32" }, [kindAxis], "i32");
-  const is = ops.cast(ops.compare("eq", kind, index), "f32");
+  const is = kindOf(elaborator, kind, kinds);
   return ops.compare("gt", ops.dot(is, ops.table(values, [kindAxis, expertAxis]), [kindAxis]), ops.scalar(0.5));
 }

@@ -356,13 +356,14 @@ function trainOf(name: string, { trains, parents }: Definitions): TrainDeclarati
 
 /** Resolves every `at` against the model and plans each site. */
 function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, context: ElaborationContext, dry: Elaborator, reporter: Reporter, used: Set<object>): AdapterPlan {
-  const planner = new Planner(context.definitions, dry, context.constants);
+  const report = (d: Diagnostic) => reporter.add(d);
+  const kinds = kindsOf(declaration, report);
+  const planner = new Planner(context.definitions, dry, context.constants, kinds);
   const sites = new Map<string, SitePlan>();
   const unfrozen = new Set<string>();
   const routers = new Map<AtClause, Set<string>>();
   const owners = new Map<string, AtClause>();
   const shared = new Map<string, { readonly at: AtClause; readonly plan: SitePlan }>();
-  const report = (d: Diagnostic) => reporter.add(d);
   if (declaration.sites.length === 0) reporter.add(diagnostic("MOE2025", `the adapter "${declaration.name.text}" adapts nothing`, { at: declaration.name.span, help: "add a clause: at PATH { … }" }));
   for (const at of declaration.sites) {
     const found: Diagnostic[] = [];
@@ -410,7 +411,7 @@ function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, cont
       routers.set(at, (routers.get(at) ?? new Set()).add(routerPath(path, plan)));
     }
   }
-  return { sites, unfrozen, kinds: kindsOf(sites), groups: groupsOf(sites), siteCount: (plan) => routers.get(plan.at)?.size ?? 1 };
+  return { sites, unfrozen, kinds, groups: groupsOf(sites), siteCount: (plan) => routers.get(plan.at)?.size ?? 1 };
 }
 
 /** A block has one router of its own, for one clause and as many experts on each of its linears. */
@@ -436,9 +437,19 @@ function isWithin(node: ModelNode, outer: ModelNode): boolean {
   return outer.path.length <= node.path.length && outer.path.every((p, i) => node.path[i] === p);
 }
 
-function kindsOf(sites: ReadonlyMap<string, SitePlan>): string[] {
+/** The kinds of data of an adapter: those it lists, else those that its arrows name. A listed kind stands once. */
+function kindsOf(declaration: AdapterDeclaration, report: (d: Diagnostic) => void): string[] {
   const kinds = new Set<string>();
-  for (const plan of sites.values()) for (const b of plan.balances) for (const kind of b.map.keys()) kinds.add(kind);
+  for (const kind of declaration.kinds ?? []) {
+    if (kinds.has(kind.text)) report(diagnostic("MOE2013", `the kind "${kind.text}" is listed twice`, { at: kind.span }));
+    if (kind.text !== "") kinds.add(kind.text);
+  }
+  const arrows = declaration.sites.flatMap((at) => at.clauses.flatMap((c) => (c.kind === "balance" ? c.map : [])));
+  for (const { from } of arrows) {
+    if (from.text === "" || kinds.has(from.text)) continue;
+    if (!declaration.kinds) kinds.add(from.text);
+    else report(diagnostic("MOE2001", `the adapter lists no kind "${from.text}"`, { at: from.span, ...suggest(from, kinds, `its kinds: ${[...kinds].join(", ")}`) }));
+  }
   return [...kinds];
 }
 

@@ -99,8 +99,11 @@ export class Planner {
   readonly #definitions: Definitions;
   readonly #elaborator: Elaborator;
   readonly #constants: Scope;
+  /** The adapter's kinds of data: routers may look at them. */
+  readonly #kinds: readonly string[];
 
-  constructor(definitions: Definitions, elaborator: Elaborator, constants: Scope) {
+  constructor(definitions: Definitions, elaborator: Elaborator, constants: Scope, kinds: readonly string[] = []) {
+    this.#kinds = kinds;
     this.#definitions = definitions;
     this.#elaborator = elaborator;
     this.#constants = constants;
@@ -247,6 +250,7 @@ export class Planner {
     else if (experts !== undefined) {
       inner.define("experts", constant(experts));
       if (experts > 0) inner.define("expert", { kind: "axis", axis: this.#elaborator.ops.axes.get("expert", experts) });
+      if (this.#kinds.length) inner.define("kind", { kind: "axis", axis: this.#elaborator.ops.axes.get("kind", this.#kinds.length) });
     }
     const { call, shared } = sharedWeights(definition, clause);
     this.#elaborator.parameters(definition.name.text, definition.parameters, call, outer, inner);

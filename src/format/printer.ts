@@ -1,6 +1,6 @@
 import type {
   AtClause, BlockItem, Body, BodyItem, Call, ConfigField, Declaration, FunctionDefinition, Import, KindArrow, MapDefinition,
-  ModelDefinition, Node, Patch, PatchEntry, Path, Setting, Signature, SiteClause, SourceFile,
+  ModelDefinition, Name, Node, Patch, PatchEntry, Path, Setting, Signature, SiteClause, SourceFile,
 } from "../parser/index.ts";
 import { doc, type Doc } from "./doc.ts";
 import { ExpressionPrinter } from "./expressions.ts";
@@ -53,7 +53,7 @@ class FilePrinter extends ExpressionPrinter {
       case "const":
         return { key: "const", columns: [this.words("const", d.name.text), this.equals(d.value)] };
       case "adapter":
-        return { columns: [[this.words("adapter", d.name.text, "on", d.base.text), " ", this.sites(d.sites)]] };
+        return { columns: [[this.words("adapter", d.name.text, "on", d.base.text), " ", this.sites(d.sites, d.kinds)]] };
       case "variant":
         return { columns: [[this.words("adapter", d.name.text, "=", d.of.text, "with"), " ", this.sites(d.sites)]] };
       case "train":
@@ -69,8 +69,11 @@ class FilePrinter extends ExpressionPrinter {
 
   // ——— adapters ———
 
-  private sites(sites: readonly AtClause[]): Doc {
-    return this.braces(false, () => sites.map((at) => this.item(() => ({ columns: [[this.source.take("at"), " ", this.path(at.path), " ", this.clauses(at.clauses)]] }))));
+  private sites(sites: readonly AtClause[], kinds: readonly Name[] = []): Doc {
+    return this.braces(false, () => [
+      ...(kinds.length ? [this.item(() => ({ columns: [[this.source.take("kinds"), " ", this.names(kinds.length)]] }))] : []),
+      ...sites.map((at) => this.item(() => ({ columns: [[this.source.take("at"), " ", this.path(at.path), " ", this.clauses(at.clauses)]] }))),
+    ]);
   }
 
   private clauses(clauses: readonly SiteClause[]): Doc {

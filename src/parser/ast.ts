@@ -66,6 +66,8 @@ export interface AdapterDeclaration extends Node, Documented {
   readonly kind: "adapter";
   readonly name: Name;
   readonly base: Name;
+  /** `kinds translation, summary`: the kinds of data, where routers look at them or arrows do not name them all. */
+  readonly kinds?: readonly Name[];
   readonly sites: readonly AtClause[];
 }
 

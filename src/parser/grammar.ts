@@ -92,6 +92,17 @@ export class MoeParser extends DefinitionParser {
     const name = this.CONSUME1(t.Identifier);
     const { base, of } = this.adapted();
     this.CONSUME(t.LCurly);
+    const kinds: Name[] = [];
+    this.OPTION(() => {
+      this.CONSUME(t.Kinds);
+      this.AT_LEAST_ONE_SEP({
+        SEP: t.Comma,
+        DEF: () => {
+          const kind = this.SUBRULE(this.kindName);
+          this.ACTION(() => kinds.push(kind));
+        },
+      });
+    });
     this.MANY(() => {
       const site = this.SUBRULE(this.at);
       this.ACTION(() => sites.push(site));
@@ -99,7 +110,7 @@ export class MoeParser extends DefinitionParser {
     this.CONSUME(t.RCurly);
     return this.ACTION((): AdapterDeclaration | VariantDeclaration => {
       const common = { span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name) };
-      return of ? { kind: "variant", ...common, of: this.nameOf(of), sites } : { kind: "adapter", ...common, base: this.nameOf(base!), sites };
+      return of ? { kind: "variant", ...common, of: this.nameOf(of), sites } : { kind: "adapter", ...common, base: this.nameOf(base!), ...(kinds.length ? { kinds } : {}), sites };
     });
   });
 
@@ -400,10 +411,9 @@ export class MoeParser extends DefinitionParser {
     return { ...weight, value: { kind: "call", span: last.span, callee, args: [] } };
   }
 
-  private readonly arrow: ParserMethod<[], KindArrow> = this.RULE("arrow", (): KindArrow => {
-    const start = this.here;
-    const to: Name[] = [];
-    const from = this.OR<Name>([
+  /** A kind of data: a name, or a string where it is none. */
+  private readonly kindName: ParserMethod<[], Name> = this.RULE("kindName", (): Name =>
+    this.OR<Name>([
       {
         ALT: () => {
           const token = this.CONSUME1(t.Identifier);
@@ -416,7 +426,13 @@ export class MoeParser extends DefinitionParser {
           return this.ACTION(() => ({ span: this.spanOf(token), text: this.stringOf(token).value }));
         },
       },
-    ]);
+    ]),
+  );
+
+  private readonly arrow: ParserMethod<[], KindArrow> = this.RULE("arrow", (): KindArrow => {
+    const start = this.here;
+    const to: Name[] = [];
+    const from = this.SUBRULE(this.kindName);
     this.CONSUME(t.Arrow);
     const first = this.CONSUME2(t.Identifier);
     this.ACTION(() => to.push(this.nameOf(first)));

@@ -36,6 +36,8 @@ const routers: Readonly<Record<string, Call>> = {
   top_k_softmax: (d) => `top_k_softmax(${d.int(1, d.experts)})`,
   top_p: (d) => `top_p(${d.real(0.2, 0.95)}, renormalize: ${d.pick(true, false)})`,
   threshold: (d) => `threshold(at: ${d.real(0.1, 0.5)}, renormalize: ${d.pick(true, false)})`,
+  // Its kinds are those that arrows name.
+  task_softmax: (d) => `task_softmax(dim: ${d.int(1, 3)})\nbalance 0.1 * localized() { a -> one\nb -> two }`,
   adaptive_threshold: (d) => `adaptive_threshold(most: ${d.real(0.1, 0.7)})`,
 };
 

@@ -29,6 +29,21 @@ export async function readCase(host: Host, path: string): Promise<CaseTensors> {
     if (!isNumeric(entry.dtype)) continue;
     tensors.set(entry.name, { dtype: entry.dtype, shape: entry.shape, data: decodeFloat64(entry.dtype, tensorBytes(bytes, entry)) });
   }
+  return batchFirst(tensors);
+}
+
+/** MOELoRA's cases are [position, sample, …], as ChatGLM's layers are: what has both comes out [sample, position, …]. */
+function batchFirst(tensors: Map<string, CaseTensor>): CaseTensors {
+  const samples = tensors.get("task_id")?.shape[0];
+  const x = tensors.get("x")?.shape;
+  if (samples === undefined || x?.length !== 3 || x[1] !== samples || x[0] === samples) return tensors;
+  for (const name of ["x", "C", "output", "grad.x", "grad_balance.x"]) {
+    const tensor = tensors.get(name);
+    if (tensor?.shape.length !== 3) continue;
+    const [p, s, n] = tensor.shape as readonly [number, number, number];
+    const data = tensor.data.map((_, i) => tensor.data[((Math.floor(i / n) % p) * s + Math.floor(i / (n * p))) * n + (i % n)]!);
+    tensors.set(name, { ...tensor, shape: [s, p, n], data });
+  }
   return tensors;
 }
 
@@ -64,10 +79,10 @@ function adaptingClause(declaration: AdapterDeclaration): AtClause {
   return at ?? fail("MOE5341", `the adapter "${declaration.name.text}" adapts no linear layer`, { at: declaration.name.span });
 }
 
-function makePlan(program: Program, at: AtClause, place: Pick<SitePlace, "in" | "out" | "linears">): SitePlan {
+function makePlan(program: Program, declaration: AdapterDeclaration, at: AtClause, place: Pick<SitePlace, "in" | "out" | "linears">): SitePlan {
   const { context } = program.checked;
   const found: Diagnostic[] = program.diagnostics.filter((d) => d.code.startsWith("MOE1"));
-  const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), context.constants);
+  const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), context.constants, listed(declaration));
   const guard = (body: () => void): void => {
     try {
       body();
@@ -82,15 +97,21 @@ function makePlan(program: Program, at: AtClause, place: Pick<SitePlace, "in" | 
   return plan;
 }
 
-function kindsOf(plans: Iterable<SitePlan>): string[] {
+/** The kinds that the adapter lists itself. */
+function listed(declaration: AdapterDeclaration): string[] {
+  return (declaration.kinds ?? []).map((k) => k.text);
+}
+
+function kindsOf(declaration: AdapterDeclaration, plans: Iterable<SitePlan>): string[] {
+  if (declaration.kinds) return listed(declaration);
   return [...new Set([...plans].flatMap((p) => p.balances.flatMap((b) => [...b.map.keys()])))];
 }
 
 function planSite(program: Program, declaration: AdapterDeclaration, weight: CaseTensor): CasePlan {
   const { axes } = program.checked.context;
   const [to, from] = sides("base.weight", weight);
-  const plan = makePlan(program, adaptingClause(declaration), { in: axes.get("in", from), out: axes.get("out", to) });
-  const kinds = kindsOf([plan]);
+  const plan = makePlan(program, declaration, adaptingClause(declaration), { in: axes.get("in", from), out: axes.get("out", to) });
+  const kinds = kindsOf(declaration, [plan]);
   return { shape: { kind: "site", plan, in: axes.get("in", from), out: axes.get("out", to), kinds }, kinds, caseNames: namesFor([["site", "", plan]]) };
 }
 
@@ -123,7 +144,7 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
     scope.define(names[1]!, { kind: "axis", axis: b });
     const path = [item.name.text, name];
     nodes.push({ path, kind: "linear", axes: [a, b], tensors: [{ name: `base.${name}.weight`, axes: [b, a] }] });
-    if (at.path.segments.at(-1)?.globs.some((g) => g.text === name || g.text.includes("*"))) sites.set(path.join("."), makePlan(program, at, { in: a, out: b }));
+    if (at.path.segments.at(-1)?.globs.some((g) => g.text === name || g.text.includes("*"))) sites.set(path.join("."), makePlan(program, declaration, at, { in: a, out: b }));
   }
   const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1 };
   const kinds: string[] = [];
@@ -137,9 +158,9 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
   // A clause on the block itself patches it whole.
   if (at.clauses.some((c) => c.kind === "experts" && c.value.kind === "patch")) {
     const inside = new Map(nodes.map((n) => [n.path.at(-1)!, { in: n.axes[0]!, out: n.axes[1]!, layer: 0, layers: 1 }]));
-    sites.set(item.name.text, makePlan(program, at, { in: input, out: input, linears: inside }));
+    sites.set(item.name.text, makePlan(program, declaration, at, { in: input, out: input, linears: inside }));
   }
-  kinds.push(...kindsOf(sites.values()));
+  kinds.push(...kindsOf(declaration, sites.values()));
   return {
     shape: { kind: "block", item, scope, model: instance, adapter, in: input },
     kinds,
@@ -167,7 +188,7 @@ function namesFor(sites: readonly (readonly [string, string, SitePlan])[]): (our
   for (const [ours, theirs, plan] of sites) {
     const prefix = theirs === "" ? "" : `${theirs}.`;
     for (const w of plan.router ? weightNames(plan.router) : []) {
-      known.set(`${ours}.router.${w}`, w === "W" ? [`${prefix}router.weight`] : [`${prefix}router.${w}`, `${prefix}${w.replace("_", ".")}`]);
+      known.set(`${ours}.router.${w}`, w === "W" ? [`${prefix}router.weight`, `${prefix}gate.weight`] : [`${prefix}router.${w}`, `${prefix}${w.replace("_", ".")}`, `${prefix}task_${w}.weight`]);
     }
     let number = 0;
     const bank = (owner: string, applied: Bank): void => {
