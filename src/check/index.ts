@@ -478,7 +478,7 @@ function groupsOf(sites: ReadonlyMap<string, SitePlan>): { name: string; experts
   for (const [path, plan] of sites) {
     for (const g of plan.groups) {
       const known = groups.get(g.name) ?? { experts: g.count, routers: new Set() };
-      groups.set(g.name, { ...known, routers: known.routers.add(routerPath(path, plan)) });
+      groups.set(g.name, { experts: Math.max(known.experts, g.count), routers: known.routers.add(routerPath(path, plan)) });
     }
   }
   return [...groups].map(([name, { experts, routers }]) => ({ name, experts, sites: routers.size }));
