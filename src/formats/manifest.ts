@@ -21,8 +21,10 @@ export interface Manifest {
     /** The longest sequence the base was made for, where the configuration says. */
     readonly context?: number;
   };
-  /** Routed groups of experts, in the order in which `usage` counts them. Empty where nothing is routed. */
-  /** `experts` is the most that a site has, where layers differ. */
+  /**
+   * Routed groups of experts, in the order in which `usage` counts them; empty where nothing is routed. `experts` is the
+   * most that a site has, where layers differ.
+   */
   readonly groups: readonly { readonly name: string; readonly experts: number }[];
   /** Kinds of data the spec maps to groups, in the order of the `kind` input. Empty where it maps none: any kind is then fine. */
   readonly kinds: readonly string[];
