@@ -95,12 +95,14 @@ export class MoeParser extends DefinitionParser {
     const kinds: Name[] = [];
     this.OPTION(() => {
       this.CONSUME(t.Kinds);
-      this.AT_LEAST_ONE_SEP({
-        SEP: t.Comma,
-        DEF: () => {
-          const kind = this.SUBRULE(this.kindName);
-          this.ACTION(() => kinds.push(kind));
-        },
+      // A clause that follows at once is no kind called "at".
+      if (this.next(t.At) && !this.RECORDING_PHASE) return this.missingKind();
+      const first = this.SUBRULE1(this.kindName);
+      this.ACTION(() => kinds.push(first));
+      this.MANY1(() => {
+        this.CONSUME1(t.Comma);
+        const kind = this.SUBRULE2(this.kindName);
+        this.ACTION(() => kinds.push(kind));
       });
     });
     this.MANY(() => {
@@ -113,6 +115,14 @@ export class MoeParser extends DefinitionParser {
       return of ? { kind: "variant", ...common, of: this.nameOf(of), sites } : { kind: "adapter", ...common, base: this.nameOf(base!), ...(kinds.length ? { kinds } : {}), sites };
     });
   });
+
+  private missingKind(): void {
+    this.unexpected("MOE1001", `expected the name of a kind of data, but found ${this.found()}`, {
+      at: this.spanOfNext(),
+      label: "expected a kind",
+      help: "list them with commas, kinds translation, summary, or leave `kinds` out",
+    });
+  }
 
   /** `on BASE`, or `= ADAPTER with`. What is neither is read as the first, with a report. */
   private adapted(): { readonly base?: IToken; readonly of?: IToken } {
@@ -412,22 +422,19 @@ export class MoeParser extends DefinitionParser {
   }
 
   /** A kind of data: a name, or a string where it is none. */
-  private readonly kindName: ParserMethod<[], Name> = this.RULE("kindName", (): Name =>
-    this.OR<Name>([
-      {
-        ALT: () => {
-          const token = this.CONSUME1(t.Identifier);
-          return this.ACTION(() => this.nameOf(token));
-        },
-      },
-      {
-        ALT: () => {
-          const token = this.CONSUME(t.StringToken);
-          return this.ACTION(() => ({ span: this.spanOf(token), text: this.stringOf(token).value }));
-        },
-      },
-    ]),
-  );
+  private readonly kindName: ParserMethod<[], Name> = this.RULE("kindName", (): Name => {
+    const name = (): Name => {
+      const token = this.CONSUME1(t.Identifier);
+      return this.ACTION(() => this.nameOf(token));
+    };
+    const string = (): Name => {
+      const token = this.CONSUME(t.StringToken);
+      return this.ACTION(() => ({ span: this.spanOf(token), text: this.stringOf(token).value }));
+    };
+    if (this.RECORDING_PHASE) return this.OR<Name>([{ ALT: name }, { ALT: string }]);
+    // What is neither is read as a name that lacks, with a report.
+    return this.next(t.StringToken) ? string() : name();
+  });
 
   private readonly arrow: ParserMethod<[], KindArrow> = this.RULE("arrow", (): KindArrow => {
     const start = this.here;
