@@ -1,12 +1,13 @@
-import { diagnostic, DiagnosticError, didYouMean, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import { diagnostic, DiagnosticError, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
-import type { AdapterDeclaration, AtClause, BaseDeclaration, ConstDeclaration, Declaration, ModelDefinition, ParamDeclaration, SourceFile, TrainDeclaration } from "../parser/ast.ts";
+import type { AdapterDeclaration, AtClause, BaseDeclaration, Declaration, ModelDefinition, SourceFile, TrainDeclaration } from "../parser/ast.ts";
 import { Assembly, type AdapterPlan, type ForwardInput } from "./assemble.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import { collect, type Definitions } from "./definitions.ts";
-import { type Elaborator, help, SyntaxUnit } from "./elaborate.ts";
+import { type Elaborator, SyntaxUnit } from "./elaborate.ts";
 import { dryEmitter } from "./emitter.ts";
 import { compareTensors, configSchema, instantiate, type ModelInstance, type ModelNode, type TensorHeader } from "./model.ts";
+import { evaluateConstants } from "./params.ts";
 import { resolvePath } from "./paths.ts";
 import { Planner, type SitePlace, type SitePlan } from "./plan.ts";
 import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
@@ -14,9 +15,8 @@ import { Scope } from "./scope.ts";
 import { listed, suggest } from "./suggest.ts";
 import { LineIndex, type TensorOps } from "./tensors.ts";
 import { checkAlone } from "./unused.ts";
-import { valuesIn } from "./text.ts";
 import { defaultTrain, trainSettings } from "./train.ts";
-import { AxisTable, constant, showConst, type Entity, type Tensor } from "./values.ts";
+import { AxisTable, type Tensor } from "./values.ts";
 
 export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./assemble.ts";
 export { applySite, initializerNames, type SiteInput, type SiteOutput } from "./adapt.ts";
@@ -99,7 +99,7 @@ export function check(input: CheckInput): Checked {
     },
   };
   const dry = elaborator(context, dryEmitter, true);
-  evaluateConstants(input, definitions, dry, constants, reporter);
+  evaluateConstants(input.set, definitions, dry, constants, reporter);
 
   const bases = new Map<string, CheckedBase | undefined>();
   for (const [name, declaration] of definitions.bases) {
@@ -205,70 +205,6 @@ class Reporter {
 
 function lies(inner: Span, outer: Span): boolean {
   return inner.file === outer.file && inner.start >= outer.start && inner.end <= outer.end;
-}
-
-function evaluateConstants(input: CheckInput, definitions: Definitions, dry: Elaborator, scope: Scope, reporter: Reporter): void {
-  const names = definitions.constants.filter((c) => c.kind === "param").map((c) => c.name.text);
-  for (const name of input.set.keys()) {
-    if (!names.includes(name)) {
-      reporter.add(diagnostic("MOE9002", `--set ${name}: the spec has no param "${name}"`, help(didYouMean(name, names) ?? listed("its params", names, "it has none: declare one, for example `param rank: int = 4`"))));
-    }
-  }
-  for (const [i, c] of definitions.constants.entries()) {
-    reporter.guard(() => {
-      inOrder(c, definitions.constants.slice(i));
-      if (c.kind === "const") {
-        scope.define(c.name.text, dry.evaluateConst(c.value, scope, "a const is known at compile time"));
-        return;
-      }
-      let value = dry.typed(c.type, c.default, scope, c.name.text);
-      const text = input.set.get(c.name.text);
-      if (text !== undefined) value = setValue(c.name.text, c.type.kind, text, c.type.kind === "choice" ? c.type.choices.map((x) => x.text) : undefined);
-      if (c.allowed && value.kind === "const") {
-        const allowed = dry.evaluateConst(c.allowed, scope, "allowed values are known at compile time").value;
-        const given = value.value;
-        if (!Array.isArray(allowed)) fail("MOE2005", `the values that ${c.name.text} may have are a list`, { at: c.allowed.span, help: "for example in [1, 2, 4]" });
-        if (!allowed.includes(given)) {
-          const one = `${c.name.text} is one of ${allowed.map(showConst).join(", ")}`;
-          if (text === undefined) fail("MOE2004", `${one}; its default is ${showConst(given)}`, { at: c.default.span, secondary: [{ span: c.allowed.span, text: "the values it may have" }] });
-          fail("MOE9002", `--set ${c.name.text}=${text}: ${one}`);
-        }
-      }
-      scope.define(c.name.text, value);
-    });
-    if (!scope.names.has(c.name.text)) scope.faulty.add(c.name.text);
-  }
-}
-
-/** A constant may use those above it. */
-function inOrder(c: ParamDeclaration | ConstDeclaration, rest: readonly (ParamDeclaration | ConstDeclaration)[]): void {
-  const values = c.kind === "const" ? [c.value] : [c.default, ...(c.allowed ? [c.allowed] : [])];
-  for (const name of values.flatMap((v) => [...valuesIn(v)])) {
-    const later = name.kind === "name" ? rest.find((r) => r.name.text === name.text) : undefined;
-    if (!later) continue;
-    if (later === c) fail("MOE2012", `"${c.name.text}" is made from itself`, { at: name.span });
-    fail("MOE2001", `"${later.name.text}" is not known yet`, { at: name.span, secondary: [{ span: later.name.span, text: "it is declared here" }], help: "declare it above: constants are computed in the order of the text" });
-  }
-}
-
-function setValue(name: string, type: string, text: string, choices: readonly string[] | undefined): Entity {
-  const bad = (what: string) => fail("MOE9002", `--set ${name}=${text}: ${name} is ${what}`);
-  switch (type) {
-    case "int":
-    case "float": {
-      const number = Number(text);
-      if (text.trim() === "" || !Number.isFinite(number) || (type === "int" && !Number.isSafeInteger(number))) bad(type === "int" ? "a whole number" : "a number");
-      return constant(number);
-    }
-    case "bool":
-      if (text !== "true" && text !== "false") bad("true or false");
-      return constant(text === "true");
-    case "choice":
-      if (!choices!.includes(text)) bad(`one of ${choices!.join(", ")}`);
-      return constant(text === "none" ? null : text, choices!);
-    default:
-      return constant(text);
-  }
 }
 
 /** The path a `base` declaration names; undefined where its argument is not one string. */

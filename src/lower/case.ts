@@ -57,7 +57,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
   if (shape.kind === "site") {
     const x = input(emitter, "x", "f32", [...rows, shape.in]);
     const C = input(emitter, "C", "f32", [...rows, shape.out]);
-    const W = siteWeight(ops, emitter, shape.in, shape.out);
+    const W = siteWeight(emitter, shape.in, shape.out);
     const y = ops.dot(x, W, [shape.in]);
     const site = applySite(e, shape.plan, { in: shape.in, out: shape.out, layer: 0, layers: 1 }, {
       x,
@@ -111,7 +111,7 @@ function inOrder(ops: TensorOps, gates: Tensor, rows: readonly AxisRef[]): Tenso
 }
 
 /** The frozen weight of a linear that stands alone, [out, in] as files have it. */
-function siteWeight(ops: TensorOps, emitter: GraphEmitter, from: AxisRef, to: AxisRef): Tensor {
+function siteWeight(emitter: GraphEmitter, from: AxisRef, to: AxisRef): Tensor {
   const axes = [to, from];
   const handle = emitter.weight({ path: ["base", "weight"], axes, trainable: false, initial: { kind: "checkpoint" }, decay: true, order: axes, tensor: () => "base.weight" });
   return { kind: "tensor", axes, dtype: "f32", handle };

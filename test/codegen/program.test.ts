@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ProgramInfo, manifestOf, printDeclarations, printManifest, printTfjs } from "../../src/codegen/index.ts";
-import { axis, type Binding, listOf, type Module, ModuleBuilder, numberType, type Origin, scalar, tensor, type TensorType, type Value } from "../../src/ir/index.ts";
+import { axis, type Binding, listOf, type Module, ModuleBuilder, numberType, type Origin, tensor, type Value } from "../../src/ir/index.ts";
 import type { Entries } from "../../src/runtime/program.ts";
 import { clean, compilers, complaints, loadText, manifest, root, runtimePath, scratch, tf } from "./run.ts";
 

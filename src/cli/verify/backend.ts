@@ -4,6 +4,7 @@ import type { Manifest } from "../../formats/manifest.ts";
 import type { Arg, Module, Tensor, Type } from "../../ir/index.ts";
 import { optimize, simplify, stack } from "../../passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../../runtime/index.ts";
+import { reorder } from "../../runtime/layout.ts";
 import { importText, runtimeImport } from "../load.ts";
 import { defaultTrain } from "../../check/index.ts";
 import type { Runner } from "./run.ts";
@@ -61,22 +62,11 @@ function upload(tf: Tf, t: Tensor): TfTensor {
 /** The same values in the axis order that a param wants. */
 function ordered(arg: Arg, type: Type): Arg {
   const axes = type.kind === "list" ? type.of.axes : type.kind === "tensor" ? type.axes : [];
+  const to = axes.map((a) => a.name);
   const one = (t: Tensor): Tensor => {
-    const order = axes.map((a) => t.axes.findIndex((b) => b.name === a.name));
-    if (order.every((o, i) => o === i)) return t;
-    const strides = t.axes.map((_, i) => t.axes.slice(i + 1).reduce((n, a) => n * a.size, 1));
-    const sizes = order.map((o) => t.axes[o]!.size);
-    const data = new Float64Array(t.data.length);
-    for (let at = 0; at < data.length; at++) {
-      let rest = at;
-      let from = 0;
-      for (let d = sizes.length - 1; d >= 0; d--) {
-        from += (rest % sizes[d]!) * strides[order[d]!]!;
-        rest = Math.floor(rest / sizes[d]!);
-      }
-      data[at] = t.data[from]!;
-    }
-    return { ...t, axes: order.map((o) => t.axes[o]!), data };
+    const sizes = Object.fromEntries(t.axes.map((a) => [a.name, a.size]));
+    const data = reorder(Float64Array.from(t.data), sizes, t.axes.map((a) => a.name), to);
+    return { ...t, axes: to.map((name) => ({ name, size: sizes[name]! })), data };
   };
   if (typeof arg === "number") return arg;
   return Array.isArray(arg) ? (arg as readonly Tensor[]).map(one) : one(arg as Tensor);
