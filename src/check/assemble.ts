@@ -218,7 +218,7 @@ export class Assembly {
     if (patched) return patched;
     const plan = this.#adapter.sites.get(node.path.join("."));
     if (!plan || (!plan.router && !plan.banks.length)) return y;
-    const place = { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+    const place = this.#placeOf(node);
     const path = ops.path;
     const input: SiteInput = {
       ...this.#routingInput(plan, x, path),
@@ -237,10 +237,15 @@ export class Assembly {
     const path = ops.path;
     const entry = patching?.bank.entries.get(name);
     if (!patching || !entry || path.length !== patching.block.length + 1) return undefined;
-    const [from, to] = node.axes as readonly [AxisRef, AxisRef];
-    const place: SitePlace = { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
+    const place = this.#placeOf(node);
     const input: SiteInput = { ...this.#routingInput(patching.plan, x, path), ...this.#frozenOf(node, path, y, W) };
     return ops.inside(entry.name, () => ops.at(entry.call.span, () => ops.arithmetic("add", y, expert(this.#elaborator, entry, place, patching.own, patching.plan, input))));
+  }
+
+  /** A linear's sides and its layer. */
+  #placeOf(node: ModelNode): SitePlace {
+    const [from, to] = node.axes as readonly [AxisRef, AxisRef];
+    return { in: from, out: to, layers: this.#model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
   }
 
   #frozenOf(node: ModelNode, path: readonly string[], y: Tensor, W: Tensor): Pick<SiteInput, "y" | "W" | "frozen" | "statistics"> {

@@ -14,8 +14,8 @@ import {
 } from "../check/index.ts";
 import type { BlockItem } from "../parser/ast.ts";
 import type { Module } from "../ir/graph.ts";
+import { input, negativeLogLikelihood } from "./batch.ts";
 import { GraphEmitter } from "./emitter.ts";
-import { input } from "./index.ts";
 
 /**
  * What a case of tensors from elsewhere is compared with: one adapted linear, a block of the model with its linears
@@ -87,10 +87,8 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     const assembly = new Assembly(e, shape.adapter.base.model, shape.adapter.plan, { statistics: true });
     const forward = assembly.forward({ tokens, mask, kind });
     const logits = ops.transpose(forward.logits, [...rows, forward.vocab]);
-    const logp = ops.emit("log_softmax", [logits], { axis: forward.vocab.name }, logits.axes);
-    const hot = ops.emit("one_hot", [targets], { axis: forward.vocab }, [...rows, forward.vocab]);
-    const nll = ops.unary("neg", ops.reduce("sum", ops.arithmetic("mul", hot, logp), [forward.vocab]));
-    const mean = ops.arithmetic("div", ops.reduce("sum", ops.arithmetic("mul", nll, counted), rows), ops.reduce("sum", counted, rows));
+    const nll = negativeLogLikelihood(ops, logits, forward.vocab, targets, counted);
+    const mean = ops.arithmetic("div", ops.reduce("sum", nll, rows), ops.reduce("sum", counted, rows));
     finish(logits, "logits", mean, forward.balance);
   }
   const finished = emitter.finish(outputs.map(([name, t]) => [name, t.handle] as const), ops.origin());

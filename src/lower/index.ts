@@ -1,5 +1,6 @@
 import { Assembly, elaborator, batchTensors, type CheckedAdapter, type ElaborationContext, type Tensor, type TensorOps } from "../check/index.ts";
-import type { Entry, GraphFunction, Module, Type, Weight } from "../ir/graph.ts";
+import type { Entry, GraphFunction, Module, Weight } from "../ir/graph.ts";
+import { input, negativeLogLikelihood } from "./batch.ts";
 import { GraphEmitter } from "./emitter.ts";
 
 export { GraphEmitter } from "./emitter.ts";
@@ -31,10 +32,7 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
       const order = [...batch.tokens.axes, forward.vocab];
       if (entry === "logits") return [["logits", ops.transpose(forward.logits, order).handle]] as const;
       const [sample, position] = batch.tokens.axes as readonly [(typeof batch.tokens.axes)[0], (typeof batch.tokens.axes)[0]];
-      // Negative log-likelihood of the targets that count, in nats.
-      const logp = ops.emit("log_softmax", [forward.logits], { axis: forward.vocab.name }, forward.logits.axes);
-      const hot = ops.emit("one_hot", [targets!], { axis: forward.vocab }, [...targets!.axes, forward.vocab]);
-      const nll = ops.arithmetic("mul", ops.unary("neg", ops.reduce("sum", ops.arithmetic("mul", hot, logp), [forward.vocab])), lossMask!);
+      const nll = negativeLogLikelihood(ops, forward.logits, forward.vocab, targets!, lossMask!);
       const balance = forward.balance ?? ops.scalar(0);
       const groups = ops.axes.get("groups", Math.max(1, adapter.plan.groups.length));
       const usage = forward.usage ? ops.transpose(forward.usage, [sample, groups]) : ops.expand(ops.scalar(0), [sample, groups]);
@@ -65,12 +63,6 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
     entries.set(entry, { fn: entry, params: finished.params, results: outputs.map(([name]) => ({ kind: "output", name })) });
   }
   return { functions, weights: [...weights.values()], entries };
-}
-
-/** A tensor that a batch brings. */
-export function input(emitter: GraphEmitter, name: string, dtype: Tensor["dtype"], axes: Tensor["axes"]): Tensor {
-  const type: Type = { kind: "tensor", dtype, axes };
-  return { kind: "tensor", dtype, axes, handle: emitter.input(name, type) };
 }
 
 function fill(ops: TensorOps, emitter: GraphEmitter, name: string): Tensor {
