@@ -1,10 +1,12 @@
 import { fail } from "../diagnostics/index.ts";
 import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
-import { applyExperts, balance, expert, route, shareOf, type Routed, type RoutingInput, type SiteInput } from "./adapt.ts";
+import { applyExperts, expert, shareOf, type SiteInput } from "./adapt.ts";
+import { balance } from "./balances.ts";
 import type { LayerRun } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
 import { planKey, type PatchBank, type SitePlace, type SitePlan } from "./plan.ts";
+import { route, type Routed, type RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
 import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
 

@@ -19,7 +19,8 @@ import { defaultTrain, trainSettings } from "./train.ts";
 import { AxisTable, type Tensor } from "./values.ts";
 
 export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./assemble.ts";
-export { applySite, initializerNames, type SiteInput, type SiteOutput } from "./adapt.ts";
+export { applySite, type SiteInput, type SiteOutput } from "./adapt.ts";
+export { initializerNames } from "./weights.ts";
 export { builtins } from "./builtins.ts";
 export { Elaborator } from "./elaborate.ts";
 export { elaborator, type ElaborationContext } from "./context.ts";
