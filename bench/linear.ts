@@ -48,7 +48,7 @@ async function generated(tf: Tf, s: LinearSizes, data: Data): Promise<() => Tens
   const place = { in: axis("in", s.in), out: axis("out", s.out), layer: 0, layers: 1 };
   const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), new Scope());
   const plan = planner.plan(at, place, (body) => body(), () => {});
-  const { module, outputs } = lowerCase(context, { kind: "site", plan, in: place.in, out: place.out, kinds: [] });
+  const { module, outputs } = lowerCase(context, { kind: "site", plan, in: place.in, out: place.out, data: { kinds: [], fields: [] } });
   const entry = module.entries.get("case")!;
   const trained = new Set(module.weights.filter((w) => w.trainable).map((w) => w.name));
   const wrt = entry.params.flatMap((p, i) => ((p.kind === "weight" && trained.has(p.weight)) || (p.kind === "input" && p.name === "x") ? [i] : []));

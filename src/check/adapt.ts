@@ -1,6 +1,7 @@
 import { balance, type Balanced } from "./balances.ts";
 import { axisNames, bindOffers, definitionScope, evaluateSignature, signatureOf } from "./definition.ts";
 import type { Elaborator } from "./elaborate.ts";
+import type { FrozenSource } from "./emitter.ts";
 import type { Bank, SitePlace, SitePlan } from "./plan.ts";
 import { route, type Routed, type RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
@@ -14,7 +15,7 @@ export interface SiteInput extends RoutingInput {
   /** The frozen weight [in, out], in whatever order it lies. */
   readonly W: Tensor;
   /** The frozen weight's tensor in the checkpoint, and its axes there: what first values may be computed from. */
-  readonly frozen: { readonly tensor: (layer: number | undefined) => string; readonly order: readonly AxisRef[] };
+  readonly frozen: FrozenSource;
   /** Whether balance terms and the use of groups are wanted. */
   readonly statistics: boolean;
 }
@@ -80,5 +81,11 @@ export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axi
   const body = new Scope(scope);
   const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
   bindOffers(elaborator, bank, signature, body, offers, "an expert");
-  return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body, [place.out]));
+  const outer = elaborator.mapped;
+  elaborator.mapped = axis;
+  try {
+    return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body, [place.out]));
+  } finally {
+    elaborator.mapped = outer;
+  }
 }

@@ -2,11 +2,12 @@ import { fail } from "../diagnostics/index.ts";
 import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
 import { applyExperts, expert, shareOf, type SiteInput } from "./adapt.ts";
 import { balance } from "./balances.ts";
+import { asksFor } from "./definition.ts";
 import type { LayerRun } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
-import { planKey, type PatchBank, type SitePlace, type SitePlan } from "./plan.ts";
-import { route, type Routed, type RoutingInput } from "./routing.ts";
+import { planKey, type Field, type PatchBank, type RouterScope, type SitePlace, type SitePlan } from "./plan.ts";
+import { route, type LazyBatch, type Routed, type RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
 import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
 
@@ -16,6 +17,7 @@ export interface AdapterPlan {
   /** Weights and linears of the base that are trained themselves. */
   readonly unfrozen: ReadonlySet<string>;
   readonly kinds: readonly string[];
+  readonly fields: readonly Field[];
   /** Names of all groups, in the order of their first listing, with the number of sites that have each. */
   readonly groups: readonly { readonly name: string; readonly experts: number; readonly sites: number }[];
   /** How many sites each `at` clause has. */
@@ -29,9 +31,10 @@ export interface ForwardInput {
   readonly mask: Tensor;
   /** i32 [sample] */
   readonly kind: Tensor;
+  readonly batch: LazyBatch;
 }
 
-/** A block while its body is elaborated: what a router of the whole block looks at. */
+/** A block, or the model, while its body is elaborated: what a router of the whole of it looks at. */
 interface OpenBlock {
   readonly path: readonly string[];
   readonly x: Tensor;
@@ -78,6 +81,9 @@ export class Assembly {
   #input!: ForwardInput;
   #totals: Totals = {};
   #blocks: OpenBlock[] = [];
+  /** The whole stack of layers, once it is called. */
+  #whole: OpenBlock | undefined;
+  #firstPass: RoutingInput["firstPass"];
   #patching: Patching | undefined;
   /** Of every router elaborated so far. */
   readonly #gates: Tensor[] = [];
@@ -95,6 +101,36 @@ export class Assembly {
   }
 
   forward(input: ForwardInput): Forward {
+    const asking = [...this.#adapter.sites.values()].find((p) => p.router?.definition.signature && asksFor(p.router.definition.signature, "first_pass"));
+    if (asking) this.#firstPass = this.#baseStates(asking, input);
+    const { scope, logits, signature } = this.#elaborate(input);
+    const rest = logits.axes.filter((a) => a !== this.#sample && a !== this.#position);
+    if (rest.length !== 1 || logits.axes.length !== 3) {
+      fail("MOE3002", `a language model's result is [position, vocabulary], this is ${showAxes(scope.seen(logits.axes))}`, { at: signature.body.result.span });
+    }
+    return {
+      logits,
+      vocab: rest[0]!,
+      ...(this.#totals.balance ? { balance: this.#totals.balance } : {}),
+      ...(this.#totals.usage ? { usage: this.#meanUsage(this.#totals.usage) } : {}),
+    };
+  }
+
+  /** The base's last hidden states from a pass of its own, without the adapter, through which no gradient flows (X-LoRA). */
+  #baseStates(asking: SitePlan, input: ForwardInput): RoutingInput["firstPass"] {
+    const { ops } = this.#elaborator;
+    const alone = new Assembly(this.#elaborator, this.#model, { ...this.#adapter, sites: new Map(), groups: [] }, { statistics: false });
+    const states = alone.#elaborate(input).body.lookup("states");
+    const hidden = states?.kind === "tensor" ? states.axes.filter((a) => a !== this.#sample && a !== this.#position) : [];
+    if (states?.kind !== "tensor" || hidden.length !== 1) {
+      return fail("MOE2015", `the model "${this.#model.definition.name.text}" does not say which are its last hidden states`, { at: asking.router!.call.span, help: "name them `states` in the model's body" });
+    }
+    const stopped = ops.at(asking.at.span, () => ops.emit("stop", [states], {}, states.axes));
+    return () => ({ states: stopped, hidden: hidden[0]! });
+  }
+
+  /** Elaborates the model's own signature: its logits, and the scope with all that its body names. */
+  #elaborate(input: ForwardInput): { readonly scope: Scope; readonly body: Scope; readonly logits: Tensor; readonly signature: Signature } {
     const { definition } = this.#model;
     const signature = definition.signature;
     if (!signature) throw new SyntaxUnit();
@@ -109,17 +145,7 @@ export class Assembly {
       if (p.kind === "tensor" && p.axes) for (const axis of this.#elaborator.declared(p.axes, body)) body.visible.add(axis);
       body.define(p.name.text, value);
     }
-    const logits = this.#signature(signature, body, definition.name.text);
-    const rest = logits.axes.filter((a) => a !== this.#sample && a !== this.#position);
-    if (rest.length !== 1 || logits.axes.length !== 3) {
-      fail("MOE3002", `a language model's result is [position, vocabulary], this is ${showAxes(scope.seen(logits.axes))}`, { at: signature.body.result.span });
-    }
-    return {
-      logits,
-      vocab: rest[0]!,
-      ...(this.#totals.balance ? { balance: this.#totals.balance } : {}),
-      ...(this.#totals.usage ? { usage: this.#meanUsage(this.#totals.usage) } : {}),
-    };
+    return { scope, body, logits: this.#signature(signature, body, definition.name.text), signature };
   }
 
   /** One block of a model on its own, for verification against other implementations. */
@@ -227,7 +253,7 @@ export class Assembly {
       ...this.#frozenOf(node, path, y, W),
     };
     return ops.at(plan.at.span, () => {
-      const routed = plan.scope === "block" ? this.#routeBlock(plan, place) : this.#routed(plan, place, input);
+      const routed = plan.scope === "linear" ? this.#routed(plan, place, input) : this.#routeShared(plan, place, plan.scope);
       return applyExperts(this.#elaborator, plan, place, input, routed);
     });
   }
@@ -282,7 +308,9 @@ export class Assembly {
       x,
       mask: this.#input.mask,
       kind: this.#input.kind,
-      kinds: this.#adapter.kinds,
+      data: this.#adapter,
+      batch: this.#input.batch,
+      ...(this.#firstPass ? { firstPass: this.#firstPass } : {}),
       filePrefix: (layer) => this.#pathOf("", layer, path),
       sites: this.#adapter.siteCount(plan),
     };
@@ -303,21 +331,23 @@ export class Assembly {
     return routed;
   }
 
-  /** One router for the linears of a block: it looks at the block's input, and they share its gates. */
-  #routeBlock(plan: SitePlan, place: SitePlace): Routed | undefined {
+  /** One router for the linears of a block, a layer or the model: it looks at the input of that, and they share its gates. */
+  #routeShared(plan: SitePlan, place: SitePlace, scope: Exclude<RouterScope, "linear">): Routed | undefined {
+    const open = { block: this.#blocks.at(-1), layer: this.#blocks.find((b) => b.path.length === 1 && b.path[0] === this.#model.stack), model: this.#whole }[scope];
+    if (!open) return fail("MOE2021", `a router per ${scope} needs a ${scope === "model" ? "stack of layers before" : `${scope} around`} the linear`, { at: plan.at.path.span });
+    if (!open.routed.has(plan.at)) open.routed.set(plan.at, this.#routeOpen(plan, place, open));
+    return open.routed.get(plan.at);
+  }
+
+  #routeOpen(plan: SitePlan, place: Pick<SitePlace, "layer" | "layers">, open: OpenBlock): Routed | undefined {
     const { ops } = this.#elaborator;
-    const block = this.#blocks.at(-1);
-    if (!block) return fail("MOE2021", "a router per block needs a block around the layer", { at: plan.at.path.span });
-    if (!block.routed.has(plan.at)) {
-      const within = ops.path;
-      ops.path = block.path;
-      try {
-        block.routed.set(plan.at, this.#routed(plan, { ...place, in: block.axis, out: block.axis }, this.#routingInput(plan, block.x, block.path)));
-      } finally {
-        ops.path = within;
-      }
+    const within = ops.path;
+    ops.path = open.path;
+    try {
+      return ops.at(plan.at.span, () => this.#routed(plan, { ...place, in: open.axis, out: open.axis }, this.#routingInput(plan, open.x, open.path)));
+    } finally {
+      ops.path = within;
     }
-    return block.routed.get(plan.at);
   }
 
   /** [sample, groups]: the gates' mass by group over the real tokens, as shares of the whole. */
@@ -379,6 +409,18 @@ export class Assembly {
     return axis && axis !== this.#position ? { path: this.#elaborator.ops.path, x, axis, routed: new Map() } : undefined;
   }
 
+  /** Routers of the whole model look at what goes into its first layer, before any layer does. */
+  #openWhole(item: BlockItem, outer: Scope, x: Tensor): void {
+    const [parameter] = item.signature.parameters;
+    const axis = parameter?.kind === "tensor" && parameter.axes ? this.#elaborator.declared(parameter.axes, new Scope(outer)).at(-1) : undefined;
+    if (!axis || axis === this.#position) return;
+    const within = this.#elaborator.ops.path;
+    this.#whole = { path: within.slice(0, -1), x, axis, routed: new Map() };
+    for (const plan of this.#adapter.sites.values()) {
+      if (plan.scope === "model" && !this.#whole.routed.has(plan.at)) this.#whole.routed.set(plan.at, this.#routeOpen(plan, { layers: this.#model.layers }, this.#whole));
+    }
+  }
+
   /** A scope for a body: samples and positions are mapped over unless its signature mentions them. */
   #mapped(outer: Scope): Scope {
     const scope = new Scope(outer);
@@ -417,6 +459,7 @@ export class Assembly {
     const first = args[0];
     if (!first || first.value.kind !== "tensor") return fail("MOE2003", `${item.name.text} takes the tensor that goes through its layers`, { at: at.span });
     let carried: Tensor = first.value;
+    this.#openWhole(item, outer, carried);
     const runs = this.#runs(item);
     for (const [r, layers] of runs.entries()) {
       const run: LayerRun = { name: item.name.text, layers, ...(runs.length > 1 ? { suffix: layers.length > 1 ? `${layers[0]}-${layers[layers.length - 1]}` : String(layers[0]) } : {}) };

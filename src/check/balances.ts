@@ -1,8 +1,8 @@
 import { fail } from "../diagnostics/index.ts";
-import { bindOffers, definitionScope, evaluateSignature, signatureOf } from "./definition.ts";
+import { asksFor, bindOffers, definitionScope, evaluateSignature, signatureOf, type Offer } from "./definition.ts";
 import type { Elaborator } from "./elaborate.ts";
-import type { PlannedBalance, SitePlace, SitePlan } from "./plan.ts";
-import { kindOf, type Routed, type RoutingInput } from "./routing.ts";
+import { withProgress, type PlannedBalance, type SitePlace, type SitePlan } from "./plan.ts";
+import { defineGroups, groupsOf, oneHot, type Routed, type RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
 import { showAxes, type AxisRef, type Tensor } from "./values.ts";
 import { items } from "./weights.ts";
@@ -14,6 +14,15 @@ export interface Balanced {
   readonly terms: readonly Tensor[];
 }
 
+/** What a balance's term is multiplied by: its weight, over the number of sites where the mean is asked for. */
+function factorOf(elaborator: Elaborator, { weight, reduction }: PlannedBalance, sites: number): Tensor {
+  const { ops } = elaborator;
+  const share = reduction === "mean" ? sites : 1;
+  if (typeof weight === "number") return ops.scalar(weight / share);
+  const value = elaborator.tensor(elaborator.evaluate(weight.expression, withProgress(weight.scope, elaborator)), weight.expression);
+  return share === 1 ? value : ops.arithmetic("div", value, ops.scalar(share));
+}
+
 /** The balance terms on a router's gates. */
 export function balance(elaborator: Elaborator, plan: SitePlan, place: SitePlace, routed: Routed, input: RoutingInput): Balanced {
   const { ops } = elaborator;
@@ -22,8 +31,7 @@ export function balance(elaborator: Elaborator, plan: SitePlan, place: SitePlace
   for (const planned of plan.balances) {
     const term = ops.inside("balance", () => ops.at(planned.clause.span, () => balanceTerm(elaborator, planned, plan, place, routed, input)));
     terms.push(term);
-    const factor = planned.weight / (planned.reduction === "mean" ? input.sites : 1);
-    const weighted = ops.at(planned.clause.span, () => ops.arithmetic("mul", term, ops.scalar(factor)));
+    const weighted = ops.at(planned.clause.span, () => ops.arithmetic("mul", term, factorOf(elaborator, planned, input.sites)));
     total = total ? ops.arithmetic("add", total, weighted) : weighted;
   }
   return { terms, ...(total ? { balance: total } : {}) };
@@ -43,11 +51,12 @@ function balanceTerm(
   const position = ops.axes.get("position", "position");
   scope.define("sample", { kind: "axis", axis: sample });
   scope.define("position", { kind: "axis", axis: position });
+  defineGroups(scope, plan, ops.axes);
   items(elaborator, planned, scope, place, undefined, { own: () => [] });
   const mask = planned.unmasked ? ops.expand(ops.scalar(1), [sample, position]) : input.mask;
-  const offers = new Map<string, Tensor>([["gates", gates], ["mask", mask], ...intermediates]);
+  const offers = new Map<string, Offer>([["gates", gates], ["mask", mask], ["group", () => groupsOf(elaborator, plan, expertAxis)], ...intermediates]);
   const signature = signatureOf(planned);
-  if (signature.parameters.some((p) => p.name.text === "matched") && input.kind) offers.set("matched", matched(elaborator, planned, plan, expertAxis, input.kind, input.kinds));
+  if (asksFor(signature, "matched")) offers.set("matched", () => matched(elaborator, planned, plan, expertAxis, input.kind, input.data.kinds));
   const body = new Scope(scope);
   bindOffers(elaborator, planned, signature, body, offers, "a balance");
   const term = ops.at(signature.span, () => evaluateSignature(elaborator, planned, signature, body, []));
@@ -71,6 +80,6 @@ function matched(elaborator: Elaborator, planned: PlannedBalance, plan: SitePlan
       return planned.map.get(k)?.includes(group.name) ? 1 : 0;
     }),
   );
-  const is = kindOf(elaborator, kind, kinds);
+  const is = oneHot(elaborator, kind, kindAxis);
   return ops.compare("gt", ops.dot(is, ops.table(values, [kindAxis, expertAxis]), [kindAxis]), ops.scalar(0.5));
 }

@@ -1,5 +1,6 @@
 import { fail } from "../diagnostics/index.ts";
 import type { Argument, Call, Expression, Name } from "../parser/ast.ts";
+import { booleanOf } from "./constants.ts";
 import { sizeAsConst, type Elaborator } from "./elaborate.ts";
 import type { Scope } from "./scope.ts";
 import { constant, isConst, type AxisRef, type Entity, type Tensor } from "./values.ts";
@@ -44,6 +45,12 @@ function number(c: BuiltinCall, name: string): number {
   const value = c.elaborator.evaluateConst(a.value, c.scope, `${c.call.callee.text}'s ${name} is known at compile time`).value;
   if (typeof value !== "number") return fail("MOE2005", `${c.call.callee.text}'s ${name} is a number`, { at: a.value.span });
   return value;
+}
+
+/** A compile-time truth value. */
+function boolean(c: BuiltinCall, name: string): boolean {
+  const a = arg(c, name);
+  return booleanOf(c.elaborator.evaluateConst(a.value, c.scope, `${c.call.callee.text}'s ${name} is known at compile time`), a.value);
 }
 
 /** The operand must have the axis that the operation names. */
@@ -108,6 +115,7 @@ export const builtins: Readonly<Record<string, Builtin>> = {
   sigmoid: unary("sigmoid", (x) => 1 / (1 + Math.exp(-x)), "1 / (1 + exp(-x))."),
   relu: unary("relu", (x) => Math.max(0, x), "max(x, 0)."),
   softplus: unary("softplus", (x) => Math.log1p(Math.exp(-Math.abs(x))) + Math.max(x, 0), "log(1 + exp(x))."),
+  erf: { parameters: ["x"], doc: "The error function.", run: (c) => c.elaborator.ops.unary("erf", tensor(c, "x")) },
   min: extreme("min", "The smaller of two, element by element."),
   max: extreme("max", "The greater of two, element by element."),
 
@@ -186,16 +194,49 @@ export const builtins: Readonly<Record<string, Builtin>> = {
     },
   },
   drop: {
-    parameters: ["x", "p"],
-    doc: "Dropout: zero with probability p, else x / (1 - p); x itself in evaluation. One mask for all that is mapped over what x lacks.",
+    parameters: ["x", "p", "each?"],
+    doc: "Dropout: zero with probability p, else x / (1 - p); x itself in evaluation. One mask for all that is mapped over what x lacks; with `each: true` one for each expert.",
     run: (c) => {
       const x = tensor(c, "x");
       const p = number(c, "p");
       if (!(p >= 0 && p < 1)) fail("MOE2004", `a dropout is at least 0 and less than 1, this is ${p}`, { at: arg(c, "p").span });
-      const { ops, training } = c.elaborator;
+      const { ops, training, mapped } = c.elaborator;
+      const each = c.args.has("each") && boolean(c, "each");
       if (p === 0 || !training) return x;
-      const kept = ops.cast(ops.compare("ge", ops.uniform(x.axes), ops.scalar(p)), "f32");
+      const axes = each && mapped && !x.axes.includes(mapped) ? [...x.axes, mapped] : x.axes;
+      const kept = ops.cast(ops.compare("ge", ops.random("uniform", axes), ops.scalar(p)), "f32");
       return ops.arithmetic("mul", x, ops.arithmetic("mul", kept, ops.scalar(1 / (1 - p))));
+    },
+  },
+  noise: {
+    parameters: ["x"],
+    doc: "Standard normal numbers along x's axes, new in each step; zeros in evaluation.",
+    run: (c) => {
+      const { axes } = tensor(c, "x");
+      const { ops, training } = c.elaborator;
+      return training ? ops.random("normal", axes) : ops.expand(ops.scalar(0), axes);
+    },
+  },
+
+  along: {
+    parameters: ["values", "axis"],
+    doc: "A list of numbers as a tensor along an axis of as many places.",
+    run: (c) => {
+      const along = axis(c, "axis");
+      const { value } = arg(c, "values");
+      const list = c.elaborator.evaluateConst(value, c.scope, "the numbers along an axis are known at compile time").value;
+      if (!Array.isArray(list) || !list.every((v) => typeof v === "number")) return fail("MOE2005", "a list of numbers is needed here", { at: value.span });
+      if (list.length !== along.size) fail("MOE3005", `the list has ${list.length} entries, and ${c.scope.nameOf(along)} has ${along.size}`, { at: value.span });
+      return c.elaborator.ops.table(list as number[], [along]);
+    },
+  },
+  length: {
+    parameters: ["list"],
+    doc: "How many entries a list has.",
+    run: (c) => {
+      const { value } = arg(c, "list");
+      const list = c.elaborator.evaluateConst(value, c.scope, "a list is known at compile time").value;
+      return Array.isArray(list) ? constant(list.length) : fail("MOE2005", "a list is needed here", { at: value.span });
     },
   },
 

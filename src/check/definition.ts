@@ -34,13 +34,27 @@ export function signatureOf(applied: Applied): Signature {
   return signature;
 }
 
+/** What a definition may ask for: a tensor, or how to make it once somebody asks. */
+export type Offer = Tensor | (() => Tensor);
+
+/** Whether a signature asks for something of this name. */
+export function asksFor(signature: Signature, name: string): boolean {
+  return signature.parameters.some((p) => p.name.text === name);
+}
+
+/** Whether what a signature asks for is declared with an axis of this name: then its text sees it. */
+export function mentionsAxis(signature: Signature, name: string): boolean {
+  return signature.parameters.some((p) => p.kind === "tensor" && p.axes?.axes.some((a) => a.text === name));
+}
+
 /** Binds a signature's parameters to what is offered by name. */
-export function bindOffers(elaborator: Elaborator, applied: Applied, signature: Signature, scope: Scope, offers: ReadonlyMap<string, Tensor>, who: string): void {
+export function bindOffers(elaborator: Elaborator, applied: Applied, signature: Signature, scope: Scope, offers: ReadonlyMap<string, Offer>, who: string): void {
   for (const p of signature.parameters) {
-    const value = offers.get(p.name.text);
-    if (!value) {
+    const offer = offers.get(p.name.text);
+    if (!offer) {
       fail("MOE2015", `${who} is not given "${p.name.text}"`, { at: p.name.span, ...suggest(p.name, offers.keys(), `it may ask for: ${[...offers.keys()].join(", ")}`) });
     }
+    const value = typeof offer === "function" ? offer() : offer;
     if (p.kind === "tensor" && p.axes) {
       const declared = elaborator.declared(p.axes, scope);
       const missing = declared.filter((a) => !value.axes.includes(a));

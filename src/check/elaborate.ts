@@ -48,6 +48,8 @@ export class Elaborator {
   /** Dropout and noise act. */
   readonly training: boolean;
   readonly warn: (d: Diagnostic) => void;
+  /** The axis that the definition being elaborated is mapped over and does not see: an expert's own. */
+  mapped: AxisRef | undefined;
   #depth = 0;
   #calls = 0;
 
@@ -153,7 +155,7 @@ export class Elaborator {
   }
 
   axisNamed(name: Name, scope: Scope): AxisRef {
-    const found = scope.lookup(name.text);
+    const found = scope.lookupAxis(name.text);
     if (found?.kind === "axis") return found.axis;
     if (found?.kind === "const" && typeof found.value === "number") return this.#axisOfNumber(name, found.value, scope);
     const axes: string[] = [];

@@ -19,6 +19,12 @@ export type Initial =
   /** The norm of the site's frozen weight over an axis. */
   | { readonly kind: "base_norm"; readonly over: string };
 
+/** A frozen tensor that first values are computed from: its name in the checkpoint by layer, and its axes there. */
+export interface FrozenSource {
+  readonly tensor: (layer: number | undefined) => string;
+  readonly order: readonly AxisRef[];
+}
+
 /** A weight that an elaborated definition needs, once for the current layer. */
 export interface WeightRequest {
   /** Path below the layer: ["mlp", "gate_proj", "experts", "A"]; outside layers the whole path. */
@@ -33,7 +39,7 @@ export interface WeightRequest {
   /** The checkpoint's tensor, for one layer (undefined outside layers). */
   readonly tensor?: (layer: number | undefined) => string;
   /** The frozen tensor that first values are computed from, where they are. */
-  readonly base?: { readonly tensor: (layer: number | undefined) => string; readonly order: readonly AxisRef[] };
+  readonly base?: FrozenSource;
   /** The adapter file's tensors, for one layer: one a slice along `along`. */
   readonly adapter?: { readonly names: (layer: number | undefined) => readonly string[]; readonly along?: AxisRef };
 }
@@ -55,7 +61,7 @@ export interface LayerRun {
 export interface Emitter {
   op(op: string, operands: readonly Handle[], attributes: object, type: { readonly axes: readonly AxisRef[]; readonly dtype: DType }, origin: EmitOrigin): Handle;
   weight(request: WeightRequest, origin: EmitOrigin): Handle;
-  /** A host number: the run's seed, the draw's number. */
+  /** A host number: the run's seed, the draw's number, the step and how many there are. */
   number(name: string): Handle;
   /** What the text calls a value, for whoever reads the generated code. */
   label?(handle: Handle, name: string): void;

@@ -1,22 +1,22 @@
 import { diagnostic, DiagnosticError, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
-import type { AdapterDeclaration, AtClause, BaseDeclaration, Declaration, ModelDefinition, SourceFile, TrainDeclaration } from "../parser/ast.ts";
-import { Assembly, type AdapterPlan, type ForwardInput } from "./assemble.ts";
+import type { AdapterDeclaration, BaseDeclaration, Declaration, ModelDefinition, SourceFile, TrainDeclaration } from "../parser/ast.ts";
+import { Assembly, type AdapterPlan } from "./assemble.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
+import { batchTensors } from "./data.ts";
 import { collect, type Definitions } from "./definitions.ts";
 import { type Elaborator, SyntaxUnit } from "./elaborate.ts";
 import { dryEmitter } from "./emitter.ts";
-import { compareTensors, configSchema, instantiate, type ModelInstance, type ModelNode, type TensorHeader } from "./model.ts";
+import { compareTensors, configSchema, instantiate, type ModelInstance, type TensorHeader } from "./model.ts";
 import { evaluateConstants } from "./params.ts";
-import { resolvePath } from "./paths.ts";
-import { Planner, type SitePlace, type SitePlan } from "./plan.ts";
 import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
 import { Scope } from "./scope.ts";
+import { planAdapter } from "./sites.ts";
 import { listed, suggest } from "./suggest.ts";
-import { LineIndex, type TensorOps } from "./tensors.ts";
+import { LineIndex } from "./tensors.ts";
 import { checkAlone } from "./unused.ts";
 import { defaultTrain, trainSettings } from "./train.ts";
-import { AxisTable, type Tensor } from "./values.ts";
+import { AxisTable } from "./values.ts";
 
 export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./assemble.ts";
 export { applySite, type SiteInput, type SiteOutput } from "./adapt.ts";
@@ -25,8 +25,10 @@ export { builtins } from "./builtins.ts";
 export { Elaborator } from "./elaborate.ts";
 export { elaborator, type ElaborationContext } from "./context.ts";
 export { configSchema, type ModelInstance, type ModelNode } from "./model.ts";
+export { batchTensors, dataOf, lazyBatch } from "./data.ts";
 export { defaultTrain } from "./train.ts";
-export { Planner, type SitePlan, type SitePlace, type Bank, type Group } from "./plan.ts";
+export { Planner, type DataPlan, type Field, type SitePlan, type SitePlace, type Bank, type Group } from "./plan.ts";
+export type { LazyBatch } from "./routing.ts";
 export { Scope } from "./scope.ts";
 export { LineIndex, TensorOps } from "./tensors.ts";
 export { AxisTable, type AxisRef, type Tensor, type Handle } from "./values.ts";
@@ -289,151 +291,6 @@ function trainOf(name: string, { trains, parents }: Definitions): TrainDeclarati
     if (own) return own;
   }
   return undefined;
-}
-
-/** Resolves every `at` against the model and plans each site. */
-function planAdapter(declaration: AdapterDeclaration, model: ModelInstance, context: ElaborationContext, dry: Elaborator, reporter: Reporter, used: Set<object>): AdapterPlan {
-  const report = (d: Diagnostic) => reporter.add(d);
-  const kinds = kindsOf(declaration, report);
-  const planner = new Planner(context.definitions, dry, context.constants, kinds);
-  const sites = new Map<string, SitePlan>();
-  const unfrozen = new Set<string>();
-  const routers = new Map<AtClause, Set<string>>();
-  const owners = new Map<string, AtClause>();
-  const shared = new Map<string, { readonly at: AtClause; readonly plan: SitePlan }>();
-  if (declaration.sites.length === 0) reporter.add(diagnostic("MOE2025", `the adapter "${declaration.name.text}" adapts nothing`, { at: declaration.name.span, help: "add a clause: at PATH { … }" }));
-  for (const at of declaration.sites) {
-    const found: Diagnostic[] = [];
-    const nodes = resolvePath(at.path, model.nodes, model.definition.name.text, found);
-    for (const d of found) reporter.add(d);
-    if (nodes.length === 0) continue;
-    if (at.clauses.some((c) => c.kind === "unfreeze")) {
-      const named = new Set(nodes.map((n) => n.path.join(".")));
-      const within = (n: ModelNode): boolean => n.path.some((_, length) => named.has(n.path.slice(0, length + 1).join(".")));
-      for (const n of model.nodes) if (n.kind !== "block" && within(n)) unfrozen.add(n.path.join("."));
-    }
-    if (!at.clauses.some((c) => c.kind !== "unfreeze")) {
-      if (at.clauses.length === 0) planSyntaxOnly(at, report);
-      continue;
-    }
-    const blocks = nodes.filter((n) => n.kind === "block" && linearsOf(n, model).length > 0);
-    const onBlocks = at.clauses.some((c) => (c.kind === "experts" || c.kind === "always") && c.value.kind === "patch") && blocks.length > 0;
-    const linears = onBlocks ? blocks : nodes.filter((n) => n.kind === "linear");
-    if (linears.length === 0) {
-      const inside = [...new Set(model.nodes.filter((n) => n.kind === "linear" && nodes.some((m) => isWithin(n, m))).map((n) => n.path[n.path.length - 1]!))];
-      reporter.add(
-        diagnostic("MOE3015", "experts stand on linear layers, and this path names none", {
-          at: at.path.span,
-          ...(inside.length ? { help: `linear layers inside: ${inside.join(", ")}; go on with .{${inside.join(", ")}}` } : {}),
-        }),
-      );
-      continue;
-    }
-    for (const node of linears) {
-      const path = node.path.join(".");
-      const inside = node.kind === "block" ? linearsOf(node, model) : [];
-      const covered = [path, ...inside.map((n) => n.path.join("."))];
-      const owner = covered.map((p) => owners.get(p)).find((o) => o !== undefined && o !== at);
-      if (owner) {
-        reporter.add(diagnostic("MOE3016", `${path} is adapted twice`, { at: at.path.span, secondary: [{ span: owner.path.span, text: "already here" }], help: "put all its experts into one clause" }));
-        break;
-      }
-      for (const p of covered) owners.set(p, at);
-      const place = placeOf(node, model);
-      if (!place) continue;
-      const plan = planner.plan(at, place, reporter.guard, report);
-      for (const a of [...plan.banks, ...plan.patches.flatMap((p) => [...p.entries.values()]), ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
-      if (plan.scope === "block" && !sharesRouter(at, plan, routerPath(path, plan), shared, report)) break;
-      sites.set(path, plan);
-      routers.set(at, (routers.get(at) ?? new Set()).add(routerPath(path, plan)));
-    }
-  }
-  return { sites, unfrozen, kinds, groups: groupsOf(sites), siteCount: (plan) => routers.get(plan.at)?.size ?? 1 };
-}
-
-/** A block has one router of its own, for one clause and as many experts on each of its linears. */
-function sharesRouter(at: AtClause, plan: SitePlan, block: string, shared: Map<string, { readonly at: AtClause; readonly plan: SitePlan }>, report: (d: Diagnostic) => void): boolean {
-  const first = shared.get(block);
-  if (!first) shared.set(block, { at, plan });
-  else if (first.at !== at) {
-    const route = (of: AtClause): Span => (of.clauses.find((c) => c.kind === "route") ?? of.path).span;
-    report(diagnostic("MOE2020", `${block} has a router per block already`, { at: route(at), secondary: [{ span: route(first.at), text: "the first is here" }], help: "put the linears that share it into one clause, or leave out `per block` in one of them" }));
-    return false;
-  } else if (first.plan.experts !== plan.experts) {
-    report(diagnostic("MOE3005", `the linears of ${block} share a router, and have ${first.plan.experts} and ${plan.experts} experts`, { at: at.path.span, help: "give each as many, or leave out `per block`" }));
-    return false;
-  }
-  return true;
-}
-
-function planSyntaxOnly(at: AtClause, report: (d: Diagnostic) => void): void {
-  report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: at.path.span, help: "add `experts`, `always` or `unfreeze`" }));
-}
-
-function isWithin(node: ModelNode, outer: ModelNode): boolean {
-  return outer.path.length <= node.path.length && outer.path.every((p, i) => node.path[i] === p);
-}
-
-/** The kinds of data of an adapter: those it lists, else those that its arrows name. A listed kind stands once. */
-function kindsOf(declaration: AdapterDeclaration, report: (d: Diagnostic) => void): string[] {
-  const kinds = new Set<string>();
-  for (const kind of declaration.kinds ?? []) {
-    if (kinds.has(kind.text)) report(diagnostic("MOE2013", `the kind "${kind.text}" is listed twice`, { at: kind.span }));
-    if (kind.text !== "") kinds.add(kind.text);
-  }
-  const arrows = declaration.sites.flatMap((at) => at.clauses.flatMap((c) => (c.kind === "balance" ? c.map : [])));
-  for (const { from } of arrows) {
-    if (from.text === "" || kinds.has(from.text)) continue;
-    if (!declaration.kinds) kinds.add(from.text);
-    else report(diagnostic("MOE2001", `the adapter lists no kind "${from.text}"`, { at: from.span, ...suggest(from, kinds, `its kinds: ${[...kinds].join(", ")}`) }));
-  }
-  return [...kinds];
-}
-
-/** The linear layers directly in a block. */
-function linearsOf(block: ModelNode, model: ModelInstance): ModelNode[] {
-  return model.nodes.filter((n) => n.kind === "linear" && n.path.length === block.path.length + 1 && isWithin(n, block));
-}
-
-/** Where a plan is made: a linear's sides, or a block's input with its linears. Undefined for a block without an input axis. */
-function placeOf(node: ModelNode, model: ModelInstance): SitePlace | undefined {
-  const layer = { layers: model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
-  const [from, to] = node.axes;
-  if (node.kind !== "block") return { in: from!, out: to!, ...layer };
-  if (!from) return undefined;
-  return { in: from, out: from, ...layer, linears: new Map(linearsOf(node, model).map((n) => [n.path.at(-1)!, { in: n.axes[0]!, out: n.axes[1]!, ...layer }])) };
-}
-
-/** The layer or block that a site's router belongs to. */
-function routerPath(path: string, plan: SitePlan): string {
-  return plan.scope === "block" ? path.slice(0, Math.max(0, path.lastIndexOf("."))) : path;
-}
-
-/** All groups, with the number of routers that each is weighed by. */
-function groupsOf(sites: ReadonlyMap<string, SitePlan>): { name: string; experts: number; sites: number }[] {
-  const groups = new Map<string, { experts: number; routers: Set<string> }>();
-  for (const [path, plan] of sites) {
-    for (const g of plan.groups) {
-      const known = groups.get(g.name) ?? { experts: g.count, routers: new Set() };
-      groups.set(g.name, { experts: Math.max(known.experts, g.count), routers: known.routers.add(routerPath(path, plan)) });
-    }
-  }
-  return [...groups].map(([name, { experts, routers }]) => ({ name, experts, sites: routers.size }));
-}
-
-/** The tensors that a batch brings, as parameters of an elaboration. */
-export function batchTensors(ops: TensorOps, handle: (name: string, tensor: Omit<Tensor, "handle">) => unknown): ForwardInput {
-  const sample = ops.axes.get("sample", "sample");
-  const position = ops.axes.get("position", "position");
-  const make = (name: string, dtype: Tensor["dtype"], axes: Tensor["axes"]): Tensor => {
-    const tensor = { kind: "tensor" as const, dtype, axes };
-    return { ...tensor, handle: handle(name, tensor) };
-  };
-  return {
-    tokens: make("tokens", "i32", [sample, position]),
-    mask: make("mask", "f32", [sample, position]),
-    kind: make("kind", "i32", [sample]),
-  };
 }
 
 /** Elaborates once to type-check the whole, and proves that every trainable weight reaches the loss. */

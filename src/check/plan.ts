@@ -1,10 +1,25 @@
 import { diagnostic, fail, type Diagnostic, type Span } from "../diagnostics/index.ts";
-import type { AtClause, BalanceClause, Call, ExpertsClause, MapDefinition, Name, Patch } from "../parser/ast.ts";
+import type { AtClause, BalanceClause, Call, ExpertsClause, Expression, MapDefinition, Name, Patch } from "../parser/ast.ts";
 import type { Definitions } from "./definitions.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { Scope } from "./scope.ts";
 import { listed, suggest } from "./suggest.ts";
-import { constant, showConst, type AxisRef, type Entity } from "./values.ts";
+import { textOf } from "./text.ts";
+import { constant, showConst, type AxisRef, type AxisTable, type Entity } from "./values.ts";
+
+/** A column of the data that routers look at. */
+export interface Field {
+  readonly name: string;
+  /** It holds whole numbers below this, and arrives one-hot along an axis of its own name; absent: any number. */
+  readonly values?: number;
+}
+
+/** What an adapter says of its data. */
+export interface DataPlan {
+  /** Kinds of data, in order. */
+  readonly kinds: readonly string[];
+  readonly fields: readonly Field[];
+}
 
 /** A definition with the compile-time arguments of a call. */
 export interface Applied {
@@ -47,14 +62,28 @@ export interface Group {
   readonly span: Span;
 }
 
+/** A balance's weight that changes while training goes on: an expression of `step` and `steps`. */
+export interface DynamicWeight {
+  readonly expression: Expression;
+  readonly scope: Scope;
+}
+
 export interface PlannedBalance extends Applied {
   readonly clause: BalanceClause;
-  readonly weight: number;
+  /** A number; or, where it depends on the step, what to evaluate for it, and where. */
+  readonly weight: number | DynamicWeight;
   readonly reduction: "sum" | "mean";
   readonly unmasked: boolean;
   /** Kind of data to names of groups. */
   readonly map: ReadonlyMap<string, readonly string[]>;
 }
+
+/**
+ * Whose a router is: each linear's own, which looks at the linear's input; or one for the linears of a block, of a layer,
+ * or of the whole model, which looks at the input of that.
+ */
+export type RouterScope = (typeof routerScopes)[number];
+export const routerScopes = ["linear", "block", "layer", "model"] as const;
 
 /** What an `at` clause puts on one linear. */
 export interface SitePlan {
@@ -66,8 +95,7 @@ export interface SitePlan {
   /** All routed experts. */
   readonly experts: number;
   readonly router?: Applied;
-  /** Whether each linear has a router of its own, or the linears of a block share one that looks at the block's input. */
-  readonly scope: "linear" | "block";
+  readonly scope: RouterScope;
   readonly balances: readonly PlannedBalance[];
   readonly unfreeze: boolean;
 }
@@ -92,6 +120,12 @@ export function placeScope(place: SitePlace, parent?: Scope): Scope {
   return scope;
 }
 
+/** The axes that the data brings: `kind` where kinds are known, and one for each field of whole numbers. */
+export function defineData(scope: Scope, data: DataPlan, axes: AxisTable): void {
+  if (data.kinds.length) scope.define("kind", { kind: "axis", axis: axes.get("kind", data.kinds.length) });
+  for (const f of data.fields) if (f.values !== undefined) scope.define(f.name, { kind: "axis", axis: axes.get(f.name, f.values) });
+}
+
 const kinds = { experts: "expert", always: "expert", route: "router", balance: "balance" } as const;
 
 /** Makes the plan of one site; what is wrong goes to `diagnostics` and the rest is still planned. */
@@ -99,11 +133,11 @@ export class Planner {
   readonly #definitions: Definitions;
   readonly #elaborator: Elaborator;
   readonly #constants: Scope;
-  /** The adapter's kinds of data: routers may look at them. */
-  readonly #kinds: readonly string[];
+  /** Routers may look at it. */
+  readonly #data: DataPlan;
 
-  constructor(definitions: Definitions, elaborator: Elaborator, constants: Scope, kinds: readonly string[] = []) {
-    this.#kinds = kinds;
+  constructor(definitions: Definitions, elaborator: Elaborator, constants: Scope, data: DataPlan = { kinds: [], fields: [] }) {
+    this.#data = data;
     this.#definitions = definitions;
     this.#elaborator = elaborator;
     this.#constants = constants;
@@ -161,10 +195,10 @@ export class Planner {
         routeAt = clause.span;
         if (clause.per) {
           const { text } = clause.per;
-          if (text !== "linear" && text !== "block") fail("MOE2021", `a router per ${text} is not there yet`, { at: clause.per.span, ...suggest(clause.per, ["linear", "block"], "a router is per linear, or per block: its linears then share the gates") });
-          per = text;
+          const known = routerScopes.find((s) => s === text);
+          per = known ?? fail("MOE2021", `there is no router per ${text}`, { at: clause.per.span, ...suggest(clause.per, routerScopes, "a router is per linear, per block, per layer or per model: the linears in it share the gates") });
         }
-        router = this.#apply(clause, scope, place, total());
+        router = this.#apply(clause, scope, place, { experts: total(), groups: groups.length });
       });
     }
     const where = at.path.span;
@@ -242,15 +276,19 @@ export class Planner {
     });
   }
 
-  #apply(clause: { readonly kind: keyof typeof kinds; readonly value: Call }, outer: Scope, place: SitePlace, experts?: number | "unknown"): Applied {
+  #apply(clause: { readonly kind: keyof typeof kinds; readonly value: Call }, outer: Scope, place: SitePlace, routing?: { readonly experts: number | "unknown"; readonly groups: number }): Applied {
     const definition = this.#definition(clause);
     // Defaults and requirements may speak of the site's sides and, in a router or balance, of its experts.
     const inner = placeScope(place);
-    if (experts === "unknown") inner.faulty.add("experts").add("expert");
+    const experts = routing?.experts;
+    if (experts === "unknown") for (const name of ["experts", "expert", "groups", "group"]) inner.faulty.add(name);
     else if (experts !== undefined) {
       inner.define("experts", constant(experts));
-      if (experts > 0) inner.define("expert", { kind: "axis", axis: this.#elaborator.ops.axes.get("expert", experts) });
-      if (this.#kinds.length) inner.define("kind", { kind: "axis", axis: this.#elaborator.ops.axes.get("kind", this.#kinds.length) });
+      inner.define("groups", constant(routing!.groups));
+      const { axes } = this.#elaborator.ops;
+      if (experts > 0) inner.define("expert", { kind: "axis", axis: axes.get("expert", experts) });
+      if (routing!.groups > 0) inner.define("group", { kind: "axis", axis: axes.get("group", routing!.groups) });
+      defineData(inner, this.#data, axes);
     }
     const { call, shared } = sharedWeights(definition, clause);
     this.#elaborator.parameters(definition.name.text, definition.parameters, call, outer, inner);
@@ -262,10 +300,18 @@ export class Planner {
     return { definition, call: clause.value, parameters, shared };
   }
 
+  #weight(expression: Expression, scope: Scope): number | DynamicWeight {
+    const value = this.#elaborator.evaluate(expression, withProgress(scope, this.#elaborator));
+    if (value.kind === "tensor" && value.axes.length === 0) return { expression, scope };
+    if (value.kind !== "const" || typeof value.value !== "number" || !Number.isFinite(value.value)) {
+      return fail("MOE2005", "a balance's weight is a number", { at: expression.span, help: "it may depend on the layer, and on `step` and `steps`: 0.1 * (1 - step / steps)" });
+    }
+    return value.value;
+  }
+
   #balance(clause: BalanceClause, scope: Scope, place: SitePlace, groups: readonly Group[], experts: number | "unknown", inText: ReadonlySet<string>, report: (d: Diagnostic) => void): PlannedBalance {
-    const applied = this.#apply(clause, scope, place, experts);
-    const weight = clause.weight ? this.#elaborator.evaluateConst(clause.weight, scope, "a balance's weight is known at compile time").value : 1;
-    if (typeof weight !== "number" || !Number.isFinite(weight)) fail("MOE2005", "a balance's weight is a number", { at: clause.weight!.span });
+    const applied = this.#apply(clause, scope, place, { experts, groups: groups.length });
+    const weight = clause.weight ? this.#weight(clause.weight, scope) : 1;
     const map = new Map<string, string[]>();
     const used = new Set<string>();
     for (const arrow of clause.map) {
@@ -297,6 +343,20 @@ export class Planner {
     }
     return { ...applied, clause, weight, reduction: clause.reduction?.kind ?? "sum", unmasked: clause.unmasked !== undefined, map };
   }
+}
+
+/** A scope in which `step`, the steps done, and `steps`, how many there will be, are scalars. */
+export function withProgress(scope: Scope, elaborator: Elaborator): Scope {
+  const inner = new Scope(scope);
+  for (const name of ["step", "steps"]) if (!scope.lookup(name)) inner.define(name, elaborator.ops.hostNumber(name));
+  return inner;
+}
+
+/** A number, or the text of what changes, with the layer where it speaks of it. */
+function weightKey({ weight, layer }: { readonly weight: number | DynamicWeight; readonly layer: unknown }): unknown {
+  if (typeof weight === "number") return weight;
+  const text = textOf(weight.expression);
+  return [text, /\blayer\b/.test(text) ? layer : null];
 }
 
 /** What stands on a linear: a definition. A block takes patches. */
@@ -370,7 +430,7 @@ export function planKey(plan: SitePlan): string {
     plan.groups.map((g) => [g.name, g.start, g.count]),
     plan.router ? applicationKey(plan.router) : null,
     plan.scope,
-    plan.balances.map((b) => [applicationKey(b), b.weight, b.reduction, b.unmasked, [...b.map]]),
+    plan.balances.map((b) => [applicationKey(b), weightKey({ weight: b.weight, layer: typeof b.weight === "number" ? null : b.weight.scope.lookup("layer") }), b.reduction, b.unmasked, [...b.map]]),
     plan.unfreeze,
   ]);
 }

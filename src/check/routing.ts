@@ -1,9 +1,10 @@
-import { fail } from "../diagnostics/index.ts";
-import { bindOffers, definitionScope, evaluateSignature, signatureOf } from "./definition.ts";
+import { fail, nearest } from "../diagnostics/index.ts";
+import type { Signature } from "../parser/ast.ts";
+import { asksFor, bindOffers, definitionScope, evaluateSignature, mentionsAxis, signatureOf, type Offer } from "./definition.ts";
 import type { Elaborator } from "./elaborate.ts";
-import type { Applied, SitePlace, SitePlan } from "./plan.ts";
+import { defineData, type Applied, type DataPlan, type Field, type SitePlace, type SitePlan } from "./plan.ts";
 import { Scope } from "./scope.ts";
-import type { AxisRef, Tensor } from "./values.ts";
+import { constant, type AxisRef, type AxisTable, type Tensor } from "./values.ts";
 import { items } from "./weights.ts";
 
 /** What a router and the balances on its gates work on. */
@@ -12,19 +13,33 @@ export interface RoutingInput {
   readonly x: Tensor;
   /** f32 [sample, position]: 1 at real tokens. */
   readonly mask: Tensor;
-  /** i32 [sample]: index among `kinds`, or -1; absent where kinds are not known (generation). */
-  readonly kind?: Tensor;
-  readonly kinds: readonly string[];
+  /** i32 [sample]: index among the kinds, or -1. */
+  readonly kind: Tensor;
+  readonly data: DataPlan;
+  /** What only some routers ask for. */
+  readonly batch: LazyBatch;
+  /** The base's own last hidden states at each token, [sample, position, hidden], where a whole model is elaborated. */
+  readonly firstPass?: () => { readonly states: Tensor; readonly hidden: AxisRef };
   /** Names of adapter tensors for a layer: prefix is the path there. */
   readonly filePrefix: (layer: number | undefined) => string;
   /** How many routers the clause has, for a mean over them. */
   readonly sites: number;
 }
 
+/** Tensors that a batch brings where a program asks for them. */
+export interface LazyBatch {
+  /** f32 [sample, position]: 1 at the tokens of the prompt, those before the completion. */
+  readonly prompt: () => Tensor;
+  /** [sample]: i32 where the field has so many values, else f32. */
+  readonly field: (field: Field) => Tensor;
+}
+
 /** A router's gates. */
 export interface Routed {
-  /** [sample, position, expert] where it looks at tokens. */
+  /** [sample, position, expert]. */
   readonly gates: Tensor;
+  /** As the router gave them: without `sample` or `position` where it does not look at these. */
+  readonly compact: Tensor;
   readonly expert: AxisRef;
   /** What its text names on the way: balances may ask for it. */
   readonly intermediates: ReadonlyMap<string, Tensor>;
@@ -35,41 +50,84 @@ export function route(elaborator: Elaborator, plan: SitePlan, place: SitePlace, 
   const { ops } = elaborator;
   if (!plan.router || plan.experts === 0) return undefined;
   const axis = ops.axes.get("expert", plan.experts);
-  const routed = ops.inside("router", () => router(elaborator, plan.router!, place, axis, input));
+  const routed = ops.inside("router", () => router(elaborator, plan, place, axis, input));
   ops.emitter.label?.(routed.gates.handle, "gates");
   return { ...routed, expert: axis };
 }
 
-function router(elaborator: Elaborator, applied: Applied, place: SitePlace, expertAxis: AxisRef, input: RoutingInput): { gates: Tensor; intermediates: Map<string, Tensor> } {
-  const scope = definitionScope(applied, place, [input.x], expertAxis);
+/** What every router may ask for: no field of the data is called so. */
+export const offered: readonly string[] = ["x", "mask", "prompt", "kind", "group", "first_pass", "sample", "position", "expert", "in", "out", "hidden"];
+
+function router(elaborator: Elaborator, plan: SitePlan, place: SitePlace, expertAxis: AxisRef, input: RoutingInput): Omit<Routed, "expert"> {
+  const applied = plan.router!;
   const { ops } = elaborator;
+  const { kinds, fields } = input.data;
+  const scope = definitionScope(applied, place, [input.x], expertAxis);
   const signature = signatureOf(applied);
-  const asksKind = signature.parameters.some((p) => p.name.text === "kind");
-  if (input.kinds.length) scope.define("kind", { kind: "axis", axis: ops.axes.get("kind", input.kinds.length) });
-  else if (asksKind) {
+  if (asksFor(signature, "kind") && kinds.length === 0) {
     fail("MOE2026", `${applied.definition.name.text} looks at the kind of data, and the adapter lists none`, { at: applied.call.span, help: "list them at the top of the adapter: kinds translation, summary" });
   }
-  items(elaborator, applied, scope, place, undefined, { own: (layer) => [`${input.filePrefix(layer)}.router`] });
+  requireFields(applied, signature, fields);
+  const first = asksFor(signature, "first_pass") ? input.firstPass?.() : undefined;
+  if (first) scope.define("hidden", { kind: "axis", axis: first.hidden });
+  if (mentionsAxis(signature, "position")) scope.define("position", { kind: "axis", axis: ops.axes.get("position", "position") });
+  defineGroups(scope, plan, ops.axes);
+  defineData(scope, input.data, ops.axes);
+  items(elaborator, applied, scope, place, undefined, { own: (layer) => [[input.filePrefix(layer), "router"].filter((part) => part !== "").join(".")] });
   const body = new Scope(scope);
-  const offers = new Map([["x", input.x], ["mask", input.mask]]);
-  if (input.kind && asksKind) offers.set("kind", kindOf(elaborator, input.kind, input.kinds));
+  const offers = new Map<string, Offer>([["x", input.x], ["mask", input.mask], ["prompt", input.batch.prompt], ["group", () => groupsOf(elaborator, plan, expertAxis)]]);
+  if (kinds.length) offers.set("kind", () => oneHot(elaborator, input.kind, ops.axes.get("kind", kinds.length)));
+  for (const f of fields) {
+    const { values } = f;
+    offers.set(f.name, () => (values === undefined ? input.batch.field(f) : oneHot(elaborator, input.batch.field(f), ops.axes.get(f.name, values))));
+  }
+  if (first) offers.set("first_pass", first.states);
   bindOffers(elaborator, applied, signature, body, offers, "a router");
   const before = new Set(body.names.keys());
-  const gates = elaborator.ops.at(signature.span, () => {
-    const value = evaluateSignature(elaborator, applied, signature, body, [expertAxis]);
+  const position = body.lookup("position");
+  const perPosition = signature.result?.axes.some((a) => a.text === "position") && position?.kind === "axis" ? [position.axis] : [];
+  const [compact, gates] = ops.at(signature.span, () => {
+    const value = evaluateSignature(elaborator, applied, signature, body, [...perPosition, expertAxis]);
     // A router that does not look at the token still gives every token its gates.
     const lacking = input.mask.axes.filter((a) => !value.axes.includes(a));
-    return lacking.length ? elaborator.ops.expand(value, [...lacking, ...value.axes]) : value;
+    return [value, lacking.length ? ops.expand(value, [...lacking, ...value.axes]) : value] as const;
   });
   const intermediates = new Map<string, Tensor>();
   for (const [name, entity] of body.names) if (!before.has(name) && entity.kind === "tensor") intermediates.set(name, entity);
-  return { gates, intermediates };
+  return { gates, compact, intermediates };
 }
 
-/** f32 [sample, kind]: 1 at the sample's kind; all 0 where it is none of them. */
-export function kindOf(elaborator: Elaborator, kind: Tensor, kinds: readonly string[]): Tensor {
+/** What a router asks for along an axis of its own name, or of none, is a field of the data: the adapter must declare it. */
+function requireFields({ definition, call }: Applied, signature: Signature, fields: readonly Field[]): void {
+  for (const p of signature.parameters) {
+    const axes = p.kind === "tensor" && p.axes ? p.axes.axes.map((a) => a.text) : undefined;
+    if (!axes || axes.some((a) => a !== p.name.text) || offered.includes(p.name.text) || fields.some((f) => f.name === p.name.text)) continue;
+    const names = fields.map((f) => f.name);
+    const [near] = nearest(p.name.text, names, 1);
+    fail("MOE2015", `${definition.name.text} looks at the field "${p.name.text}" of the data, and the adapter declares ${near === undefined ? "none" : `"${near}"`}`, {
+      at: call.span,
+      secondary: [{ span: p.span, text: "asked for here" }],
+      help: near === undefined ? `declare it at the top of the adapter: field ${p.name.text}${axes.length ? "[8], with as many values as it has" : ""}` : `call the field "${p.name.text}", as the column of the data`,
+    });
+  }
+}
+
+/** `groups` and the axis `group`, for what a router or a balance says of groups. */
+export function defineGroups(scope: Scope, plan: SitePlan, axes: AxisTable): void {
+  scope.define("groups", constant(plan.groups.length));
+  if (plan.groups.length) scope.define("group", { kind: "axis", axis: axes.get("group", plan.groups.length) });
+}
+
+/** f32 [expert, group]: 1 where the expert is of the group. */
+export function groupsOf(elaborator: Elaborator, plan: SitePlan, expertAxis: AxisRef): Tensor {
   const { ops } = elaborator;
-  const axis = ops.axes.get("kind", kinds.length);
+  const values = Array.from({ length: plan.experts }, (_, e) => plan.groups.map((g) => Number(e >= g.start && e < g.start + g.count)));
+  return ops.table(values.flat(), [expertAxis, ops.axes.get("group", plan.groups.length)]);
+}
+
+/** f32 [.., axis]: 1 at the place that a whole number names; all 0 where it is none of them. */
+export function oneHot(elaborator: Elaborator, x: Tensor, axis: AxisRef): Tensor {
+  const { ops } = elaborator;
   const index = ops.emit("index", [], { axis, dtype: "i32" }, [axis], "i32");
-  return ops.cast(ops.compare("eq", kind, index), "f32");
+  return ops.cast(ops.compare("eq", x, index), "f32");
 }

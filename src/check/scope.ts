@@ -24,6 +24,13 @@ export class Scope {
     return this.names.get(name) ?? this.parent?.lookup(name);
   }
 
+  /** What a name stands for where an axis is wanted: a tensor of the same name, `cluster [cluster]`, is passed over. */
+  lookupAxis(name: string): Entity | undefined {
+    const own = this.names.get(name);
+    if (own && own.kind !== "tensor") return own;
+    return this.parent?.lookupAxis(name) ?? own;
+  }
+
   /** Whether the name was declared, but nothing is known of what it stands for. */
   isFaulty(name: string): boolean {
     return this.faulty.has(name) || (this.parent?.isFaulty(name) ?? false);

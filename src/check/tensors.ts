@@ -79,6 +79,11 @@ export class TensorOps {
     return { kind: "tensor", axes, dtype, handle };
   }
 
+  /** A number that the host holds (a step), as a scalar. */
+  hostNumber(name: string): Tensor {
+    return { kind: "tensor", axes: [], dtype: "f32", handle: this.emitter.op("fill", [this.emitter.number(name)], {}, { axes: [], dtype: "f32" }, this.origin()) };
+  }
+
   scalar(value: number): Tensor {
     return this.emit("constant", [], { value, dtype: "f32" }, []);
   }
@@ -164,10 +169,10 @@ export class TensorOps {
     return this.emit("slice", [x], { axis: axis.name, start, as }, x.axes.map((a) => (a === axis ? as : a)), x.dtype);
   }
 
-  /** A uniform draw in [0, 1) with the run's seed, new in each step, layer and place of the text. */
-  uniform(axes: readonly AxisRef[]): Tensor {
+  /** Draws with the run's seed, new in each step, layer and place of the text: uniform in [0, 1), or standard normal. */
+  random(distribution: "uniform" | "normal", axes: readonly AxisRef[]): Tensor {
     const handles = [this.emitter.number("seed"), this.emitter.number("draw"), this.emitter.layer()];
-    const attributes = { stream: this.nextStream(), axes, distribution: "uniform" };
+    const attributes = { stream: this.nextStream(), axes, distribution };
     return { kind: "tensor", axes, dtype: "f32", handle: this.emitter.op("random", handles, attributes, { axes, dtype: "f32" }, this.origin()) };
   }
 }

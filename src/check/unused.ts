@@ -3,7 +3,9 @@ import { applySite } from "./adapt.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import type { Elaborator } from "./elaborate.ts";
 import { dryEmitter } from "./emitter.ts";
-import type { Applied, SitePlace } from "./plan.ts";
+import { proveCausal } from "./causal.ts";
+import type { Applied, Field, SitePlace, SitePlan } from "./plan.ts";
+import { offered } from "./routing.ts";
 import { Scope } from "./scope.ts";
 import { constant, type Entity, type Tensor } from "./values.ts";
 
@@ -22,9 +24,15 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
   const router = routing && sampleOf(routing, e, place);
   if (!applied || !router) return;
   const { span } = definition.name;
+  const hidden = context.axes.get("hidden", 64);
+  const groups = [{ name: "group", start: 0, count: 4, kind: definition.name.text, span }];
   const sample = context.axes.get("sample", "sample");
   const position = context.axes.get("position", "position");
   const make = (axes: Tensor["axes"], dtype: Tensor["dtype"] = "f32"): Tensor => ({ kind: "tensor", axes, dtype, handle: null });
+  if (definition.kind === "router") {
+    const plan: SitePlan = { at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] }, banks: [], patches: [], groups, experts: 4, router, balances: [], unfreeze: false, scope: "linear" };
+    proveCausal(context, plan, place, { kinds: ["kind"], fields: fieldsFor(routing) });
+  }
   const clause = { kind: "balance" as const, span, value: applied.call, map: [] };
   applySite(
     e,
@@ -32,7 +40,7 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
       at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] },
       banks: definition.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 4, start: 0 }] : [],
       patches: [],
-      groups: [{ name: "group", start: 0, count: 4, kind: definition.name.text, span }],
+      groups,
       experts: 4,
       router,
       balances: definition.kind === "balance" ? [{ ...applied, clause, weight: 1, reduction: "sum", unmasked: false, map: new Map([["kind", ["group"]]]) }] : [],
@@ -46,7 +54,9 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
       W: make([place.in, place.out]),
       mask: make([sample, position]),
       kind: make([sample], "i32"),
-      kinds: ["kind"],
+      data: { kinds: ["kind"], fields: fieldsFor(routing) },
+      batch: { prompt: () => make([sample, position]), field: (f) => make([sample], f.values === undefined ? "f32" : "i32") },
+      firstPass: () => ({ states: make([sample, position, hidden]), hidden }),
       frozen: { tensor: () => "site.weight", order: [place.out, place.in] },
       statistics: true,
       filePrefix: () => "site",
@@ -65,6 +75,15 @@ function routerFor(definition: MapDefinition, context: ElaborationContext): MapD
   const fits = [...(plain ? [plain] : []), ...routers.values()].find((router) => asked.every((name) => names(router).has(name)));
   // No router of the library or the spec offers it, so nobody could use it: told with the one that is used most.
   return fits ?? plain;
+}
+
+/** Fields that a router asks for: nobody but an adapter could say whether they are there. */
+function fieldsFor(router: MapDefinition): Field[] {
+  return (router.signature?.parameters ?? []).flatMap((p): Field[] => {
+    const axes = p.kind === "tensor" ? (p.axes?.axes ?? []).map((a) => a.text) : [];
+    if (offered.includes(p.name.text) || axes.some((a) => a !== p.name.text)) return [];
+    return [{ name: p.name.text, ...(axes.length ? { values: 4 } : {}) }];
+  });
 }
 
 /** A definition with its defaults, or values of the right type where it has none. */

@@ -31,7 +31,13 @@ export function writeOut(variants: readonly VariantDeclaration[], adapters: Map<
       return undefined;
     }
     const doc = v.doc ?? parent.doc;
-    const written: AdapterDeclaration = { kind: "adapter", name: v.name, base: parent.base, sites: merge(parent.sites, v.sites), span: v.span, ...(doc === undefined ? {} : { doc }) };
+    const kinds = v.kinds ?? parent.kinds;
+    // A field of the same name takes the place of the varied adapter's.
+    const fields = [...(parent.fields ?? []).filter((f) => !v.fields?.some((own) => own.name.text === f.name.text)), ...(v.fields ?? [])];
+    const written: AdapterDeclaration = {
+      kind: "adapter", name: v.name, base: parent.base, sites: merge(parent.sites, v.sites), span: v.span,
+      ...(doc === undefined ? {} : { doc }), ...(kinds ? { kinds } : {}), ...(fields.length ? { fields } : {}),
+    };
     adapters.set(name, written);
     parents.set(name, v.of.text);
     return written;

@@ -1,7 +1,7 @@
 import { fail } from "../diagnostics/index.ts";
 import type { Call, Expression, WeightItem } from "../parser/ast.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
-import type { Initial } from "./emitter.ts";
+import type { FrozenSource, Initial } from "./emitter.ts";
 import type { Applied, SitePlace } from "./plan.ts";
 import type { Scope } from "./scope.ts";
 import { suggest } from "./suggest.ts";
@@ -14,7 +14,7 @@ export interface Owners {
   /** Of weights that a group's experts have in common. */
   readonly shared?: (layer: number | undefined) => string[];
   /** The frozen weight that first values may be computed from. */
-  readonly frozen?: SiteInput["frozen"];
+  readonly frozen?: FrozenSource;
 }
 
 /**

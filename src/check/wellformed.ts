@@ -10,8 +10,8 @@ const axisArguments: readonly string[] = ["over", "axis", "axes", "to", "into"];
 /** What every definition of a kind is given by its site: its own names must be others. */
 const given: Readonly<Record<MapDefinition["kind"], readonly string[]>> = {
   expert: ["in", "out", "layer", "layers"],
-  router: ["in", "out", "layer", "layers", "expert", "experts"],
-  balance: ["in", "out", "layer", "layers", "expert", "experts", "sample", "position"],
+  router: ["in", "out", "layer", "layers", "expert", "experts", "groups"],
+  balance: ["in", "out", "layer", "layers", "expert", "experts", "groups", "sample", "position"],
 };
 
 /**
@@ -94,8 +94,12 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
   walk(d, (node) => {
     const n = node as BodyItem | Binding | Parameter | TensorParameter | ParameterType | Expression;
     switch (n.kind) {
-      case "parameter":
       case "tensor":
+        own.add(n.name.text);
+        // Axes of what a definition is given are in scope with it: `cluster [cluster]`.
+        for (const axis of d.kind === "fn" ? [] : (n.axes?.axes ?? [])) own.add(axis.text);
+        break;
+      case "parameter":
       case "let":
       case "axis":
       case "weight":

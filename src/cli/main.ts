@@ -44,6 +44,15 @@ function assignment(text: string, before: ReadonlyMap<string, string> = new Map(
   return new Map([...before, [text.slice(0, at).trim(), text.slice(at + 1).trim()]]);
 }
 
+/** `cluster=3`: each name once. */
+function fieldValue(text: string, before: Readonly<Record<string, number>> = {}): Readonly<Record<string, number>> {
+  const at = text.indexOf("=");
+  const [name, value] = [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+  if (at < 1 || value === "" || !Number.isFinite(Number(value))) throw new InvalidArgumentError("It is name=number.");
+  if (Object.hasOwn(before, name)) throw new InvalidArgumentError(`"${name}" is given twice.`);
+  return { ...before, [name]: Number(value) };
+}
+
 /** `rank=1,2,4`: each name once, each value once. */
 function valueList(text: string, before: ReadonlyMap<string, readonly string[]> = new Map()): ReadonlyMap<string, readonly string[]> {
   const at = text.indexOf("=");
@@ -212,6 +221,7 @@ program
   .option("--temperature <t>", "0 takes the most likely token", number(0), 0)
   .option("--top-p <p>", "samples among the most likely tokens of this joint probability", number(0, 1), 1)
   .addOption(new Option("--kind <name>", "the kind of data the text is of, where routing asks for it").argParser(filled))
+  .addOption(new Option("--field <name=value>", "a number that routing looks at (again for more)").argParser(fieldValue))
   .addOption(seedOption("sampling").default(1))
   .addOption(weightsOption())
   .addOption(adapterOption())

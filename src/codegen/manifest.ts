@@ -13,6 +13,7 @@ export function manifestOf(module: Pick<Module, "weights">, info: ProgramInfo): 
     base: info.base,
     groups: info.groups,
     kinds: info.kinds,
+    ...(info.fields ? { fields: info.fields } : {}),
     sites: info.sites,
     weights: module.weights.map(manifestWeight),
     train: info.train,

@@ -25,6 +25,7 @@ export async function programInfo(program: Program, adapter: CheckedAdapter, wei
     },
     groups: adapter.plan.groups.map(({ name, experts }) => ({ name, experts })),
     kinds: adapter.plan.kinds,
+    ...(adapter.plan.fields.length ? { fields: adapter.plan.fields } : {}),
     sites: sitesOf(adapter, weights),
     train: adapter.train,
     ...(peft ? { peft } : {}),

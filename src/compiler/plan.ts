@@ -297,7 +297,7 @@ class Work {
   /** A linear with a router of its own, from its own graph after the passes. */
   #alone(plan: SitePlan, node: ModelNode): SiteCosts["operations"] {
     const [from, to] = node.axes as readonly [ModelNode["axes"][number], ModelNode["axes"][number]];
-    const { module } = lowerCase(this.#program.checked.context, { kind: "site", plan, in: from, out: to, kinds: this.#adapter.plan.kinds });
+    const { module } = lowerCase(this.#program.checked.context, { kind: "site", plan, in: from, out: to, data: this.#adapter.plan });
     const fn = module.functions.get("case")!;
     const entry = module.entries.get("case")!;
     const outputOnly: Module = {

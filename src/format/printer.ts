@@ -1,6 +1,6 @@
 import type {
-  AtClause, BlockItem, Body, BodyItem, Call, ConfigField, Declaration, FunctionDefinition, Import, KindArrow, MapDefinition,
-  ModelDefinition, Name, Node, Patch, PatchEntry, Path, Setting, Signature, SiteClause, SourceFile,
+  AdapterDeclaration, BlockItem, Body, BodyItem, Call, ConfigField, Declaration, FunctionDefinition, Import, KindArrow, MapDefinition,
+  ModelDefinition, Node, Patch, PatchEntry, Path, Setting, Signature, SiteClause, SourceFile, VariantDeclaration,
 } from "../parser/index.ts";
 import { doc, type Doc } from "./doc.ts";
 import { ExpressionPrinter } from "./expressions.ts";
@@ -53,9 +53,9 @@ class FilePrinter extends ExpressionPrinter {
       case "const":
         return { key: "const", columns: [this.words("const", d.name.text), this.equals(d.value)] };
       case "adapter":
-        return { columns: [[this.words("adapter", d.name.text, "on", d.base.text), " ", this.sites(d.sites, d.kinds)]] };
+        return { columns: [[this.words("adapter", d.name.text, "on", d.base.text), " ", this.sites(d)]] };
       case "variant":
-        return { columns: [[this.words("adapter", d.name.text, "=", d.of.text, "with"), " ", this.sites(d.sites)]] };
+        return { columns: [[this.words("adapter", d.name.text, "=", d.of.text, "with"), " ", this.sites(d)]] };
       case "train":
         return { columns: [[this.words("train", d.adapter.text), " ", this.braces(false, () => d.settings.map((s) => this.setting(s)))]] };
       case "fn":
@@ -69,9 +69,10 @@ class FilePrinter extends ExpressionPrinter {
 
   // ——— adapters ———
 
-  private sites(sites: readonly AtClause[], kinds: readonly Name[] = []): Doc {
-    return this.braces(false, () => [
+  private sites({ sites, kinds = [], fields = [] }: AdapterDeclaration | VariantDeclaration): Doc {
+    return this.braces(false, (): Item[] => [
       ...(kinds.length ? [this.item(() => ({ columns: [[this.source.take("kinds"), " ", this.names(kinds.length)]] }))] : []),
+      ...fields.map((f) => this.item(() => ({ columns: [[this.words("field", f.name.text), f.count ? [this.source.take("[", true), this.expression(f.count), this.source.take("]", true)] : ""]] }))),
       ...sites.map((at) => this.item(() => ({ columns: [[this.source.take("at"), " ", this.path(at.path), " ", this.clauses(at.clauses)]] }))),
     ]);
   }

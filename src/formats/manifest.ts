@@ -28,12 +28,19 @@ export interface Manifest {
   readonly groups: readonly { readonly name: string; readonly experts: number }[];
   /** Kinds of data the spec maps to groups, in the order of the `kind` input. Empty where it maps none: any kind is then fine. */
   readonly kinds: readonly string[];
+  /** Columns of the data that routers look at: whole numbers below `values`, or any number where it is absent. */
+  readonly fields?: readonly ManifestField[];
   /** Every adapted linear or unfrozen tensor: "layers.0.mlp.gate_proj". */
   readonly sites: readonly ManifestSite[];
   readonly weights: readonly ManifestWeight[];
   readonly train: TrainSettings;
   /** PEFT's own layout can say this adapter: then it is saved in it too. */
   readonly peft?: { readonly rank: number; readonly alpha: number; readonly dropout: number; readonly targets: readonly string[]; readonly rslora: boolean };
+}
+
+export interface ManifestField {
+  readonly name: string;
+  readonly values?: number;
 }
 
 export interface ManifestSite {

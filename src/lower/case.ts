@@ -2,9 +2,11 @@ import {
   applySite,
   Assembly,
   elaborator,
+  lazyBatch,
   type AdapterPlan,
   type AxisRef,
   type CheckedAdapter,
+  type DataPlan,
   type ElaborationContext,
   type ModelInstance,
   type Scope,
@@ -22,7 +24,7 @@ import { GraphEmitter } from "./emitter.ts";
  * adapted, or the whole model.
  */
 export type CaseShape =
-  | { readonly kind: "site"; readonly plan: SitePlan; readonly in: AxisRef; readonly out: AxisRef; readonly kinds: readonly string[] }
+  | { readonly kind: "site"; readonly plan: SitePlan; readonly in: AxisRef; readonly out: AxisRef; readonly data: DataPlan }
   | { readonly kind: "block"; readonly item: BlockItem; readonly scope: Scope; readonly model: ModelInstance; readonly adapter: AdapterPlan; readonly in: AxisRef }
   | { readonly kind: "model"; readonly adapter: CheckedAdapter };
 
@@ -37,7 +39,7 @@ export interface LoweredCase {
 }
 
 export function lowerCase(context: ElaborationContext, shape: CaseShape): LoweredCase {
-  const emitter = new GraphEmitter("case");
+  const emitter = new GraphEmitter("case", ["step", "steps"]);
   const e = elaborator(context, emitter, false);
   const { ops } = e;
   const sample = ops.axes.get("sample", "sample");
@@ -45,6 +47,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
   const rows = [sample, position];
   const mask = input(emitter, "mask", "f32", rows);
   const kind = input(emitter, "kind", "i32", [sample]);
+  const batch = lazyBatch(ops, (name, t) => emitter.input(name, t));
   const outputs: [string, Tensor][] = [];
   const finish = (output: Tensor, name: string, loss: Tensor, balance: Tensor | undefined, gates?: Tensor) => {
     outputs.push([name, output]);
@@ -59,13 +62,20 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     const C = input(emitter, "C", "f32", [...rows, shape.out]);
     const W = siteWeight(emitter, shape.in, shape.out);
     const y = ops.dot(x, W, [shape.in]);
+    let first: Tensor | undefined;
     const site = applySite(e, shape.plan, { in: shape.in, out: shape.out, layer: 0, layers: 1 }, {
       x,
       y,
       W,
       mask,
       kind,
-      kinds: shape.kinds,
+      data: shape.data,
+      batch,
+      // One linear has no model around it: what a first pass would give is an input, as wide as the layer's.
+      firstPass: () => {
+        const hidden = ops.axes.get("hidden", shape.in.size);
+        return { states: first ??= input(emitter, "first_pass", "f32", [...rows, hidden]), hidden };
+      },
       frozen: { tensor: () => "base.weight", order: [shape.out, shape.in] },
       statistics: true,
       filePrefix: () => "site",
@@ -77,7 +87,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     const x = input(emitter, "x", "f32", [...rows, shape.in]);
     const C = input(emitter, "C", "f32", [...rows, shape.in]);
     const assembly = new Assembly(e, shape.model, shape.adapter, { statistics: true });
-    const done = ops.inside(shape.item.name.text, () => assembly.block(shape.item, shape.scope, x, { tokens: kind, mask, kind }));
+    const done = ops.inside(shape.item.name.text, () => assembly.block(shape.item, shape.scope, x, { tokens: kind, mask, kind, batch }));
     const output = ops.transpose(done.output, [...rows, shape.in]);
     finish(output, "output", weighed(output, C), done.balance, done.gates.length === 1 ? inOrder(ops, done.gates[0]!, rows) : undefined);
   } else {
@@ -85,7 +95,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     const targets = input(emitter, "targets", "i32", rows);
     const counted = input(emitter, "lossMask", "f32", rows);
     const assembly = new Assembly(e, shape.adapter.base.model, shape.adapter.plan, { statistics: true });
-    const forward = assembly.forward({ tokens, mask, kind });
+    const forward = assembly.forward({ tokens, mask, kind, batch });
     const logits = ops.transpose(forward.logits, [...rows, forward.vocab]);
     const nll = negativeLogLikelihood(ops, logits, forward.vocab, targets, counted);
     const mean = ops.arithmetic("div", ops.reduce("sum", nll, rows), ops.reduce("sum", counted, rows));

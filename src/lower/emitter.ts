@@ -20,6 +20,7 @@ interface Frame {
 export class GraphEmitter implements Emitter {
   readonly functions = new Map<string, GraphFunction>();
   readonly #entry: string;
+  readonly #optional: readonly string[];
   readonly #owners = new WeakMap<Value, Frame>();
   readonly #makers = new WeakMap<Value, Op>();
   readonly #main: Frame;
@@ -27,8 +28,10 @@ export class GraphEmitter implements Emitter {
   readonly #inputs: { readonly value: Value; readonly binding: Binding }[] = [];
   readonly #numbers = new Map<string, Value>();
 
-  constructor(entry: string) {
+  /** `optional`: host numbers that become params once they are asked for. */
+  constructor(entry: string, optional: readonly string[] = []) {
     this.#entry = entry;
+    this.#optional = optional;
     this.#main = { name: entry, parent: undefined, body: [], captures: new Map(), weights: new Map(), literals: new Map(), run: undefined, index: undefined };
     this.#frame = this.#main;
   }
@@ -55,7 +58,7 @@ export class GraphEmitter implements Emitter {
   }
 
   number(name: string): Value {
-    const value = this.#numbers.get(name);
+    const value = this.#numbers.get(name) ?? (this.#optional.includes(name) ? this.input(name, { kind: "number" }) : undefined);
     if (!value) throw new Error(`the entry ${this.#entry} has no host number ${name}`);
     return value;
   }
@@ -112,7 +115,10 @@ export class GraphEmitter implements Emitter {
   ): { readonly carried: readonly Value[]; readonly summed: readonly Value[] } {
     const outer = this.#frame;
     const initial = carried.map((v) => this.#here(v as Value));
-    const name = `${run.name}${run.suffix ? `_${run.suffix.replace(/\W/g, "_")}` : ""}_${this.#entry}`;
+    const wanted = `${run.name}${run.suffix ? `_${run.suffix.replace(/\W/g, "_")}` : ""}_${this.#entry}`;
+    // A second pass over the layers (X-LoRA's first) has functions of its own.
+    let name = wanted;
+    for (let n = 2; this.functions.has(name); n++) name = `${wanted}_${n}`;
     const frame: Frame = { name, parent: outer, body: [], captures: new Map(), weights: new Map(), literals: new Map(), run, index: undefined };
     this.#frame = frame;
     const params = initial.map((v) => {

@@ -1,4 +1,4 @@
-import { Assembly, elaborator, batchTensors, type CheckedAdapter, type ElaborationContext, type Tensor, type TensorOps } from "../check/index.ts";
+import { Assembly, elaborator, batchTensors, type CheckedAdapter, type ElaborationContext, type Tensor } from "../check/index.ts";
 import type { Entry, GraphFunction, Module, Weight } from "../ir/graph.ts";
 import { input, negativeLogLikelihood } from "./batch.ts";
 import { GraphEmitter } from "./emitter.ts";
@@ -9,6 +9,9 @@ export { lowerCase, type CaseShape, type LoweredCase } from "./case.ts";
 /** Which numbers an entry takes from the host, beside tensors. */
 const numbers = { logits: [], evaluate: [], train: ["seed", "draw", "lossScale", "balanceScale"] } as const;
 
+/** Those that only some programs ask for: weights of balances that change while training goes on. */
+const optional = { logits: [], evaluate: ["step", "steps"], train: ["step", "steps"] } as const;
+
 /**
  * The graph of an adapter on its base: entries `logits`, `evaluate` and `train` (see `runtime/program`). The passes make
  * `gradients` of `train` and add the optimizer.
@@ -18,7 +21,7 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
   const weights = new Map<string, Weight>();
   const entries = new Map<string, Entry>();
   for (const entry of ["logits", "evaluate", "train"] as const) {
-    const emitter = new GraphEmitter(entry);
+    const emitter = new GraphEmitter(entry, optional[entry]);
     const e = elaborator(context, emitter, entry === "train");
     const { ops } = e;
     const declared = adapter.declaration.span;
@@ -47,7 +50,7 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
           ["usage", usage.handle],
         ] as const;
       }
-      const scaled = (t: Tensor, name: string) => ops.arithmetic("mul", t, fill(ops, emitter, name));
+      const scaled = (t: Tensor, name: string) => ops.arithmetic("mul", t, ops.hostNumber(name));
       const loss = scaled(ops.reduce("sum", nll, [sample, position]), "lossScale");
       const weighted = scaled(balance, "balanceScale");
       return [
@@ -63,8 +66,4 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
     entries.set(entry, { fn: entry, params: finished.params, results: outputs.map(([name]) => ({ kind: "output", name })) });
   }
   return { functions, weights: [...weights.values()], entries };
-}
-
-function fill(ops: TensorOps, emitter: GraphEmitter, name: string): Tensor {
-  return { kind: "tensor", axes: [], dtype: "f32", handle: emitter.op("fill", [emitter.number(name)], {}, { axes: [], dtype: "f32" }, ops.origin()) };
 }

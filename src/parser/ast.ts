@@ -68,7 +68,16 @@ export interface AdapterDeclaration extends Node, Documented {
   readonly base: Name;
   /** `kinds translation, summary`: the kinds of data, where routers look at them or arrows do not name them all. */
   readonly kinds?: readonly Name[];
+  /** Columns of the data that routers look at. */
+  readonly fields?: readonly FieldClause[];
   readonly sites: readonly AtClause[];
+}
+
+/** `field cluster[8]`: a column of whole numbers from 0 to 7, one-hot along the axis `cluster`; `field length`: a number. */
+export interface FieldClause extends Node, Documented {
+  readonly kind: "column";
+  readonly name: Name;
+  readonly count?: Expression;
 }
 
 /** `adapter B = A with { … }`: A, varied by these clauses. Its name stands among the adapters'. */
@@ -77,6 +86,8 @@ export interface VariantDeclaration extends Node, Documented {
   readonly name: Name;
   /** The adapter that is varied. */
   readonly of: Name;
+  readonly kinds?: readonly Name[];
+  readonly fields?: readonly FieldClause[];
   readonly sites: readonly AtClause[];
 }
 

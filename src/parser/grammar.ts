@@ -1,7 +1,7 @@
 import { EOF, type IToken, type ParserMethod } from "chevrotain";
 import type {
   AdapterDeclaration, AlwaysClause, AtClause, BalanceClause, BaseDeclaration, Call, ConstDeclaration, Declaration, ExpertsClause,
-  Expression, Import, KindArrow, MixClause, Name, ParamDeclaration, Patch, PatchEntry, Path, PathSegment, RouteClause, Setting,
+  Expression, FieldClause, Import, KindArrow, MixClause, Name, ParamDeclaration, Patch, PatchEntry, Path, PathSegment, RouteClause, Setting,
   SiteClause, TrainDeclaration, UnfreezeClause, VariantDeclaration,
 } from "./ast.ts";
 import { nearest } from "../diagnostics/index.ts";
@@ -105,6 +105,11 @@ export class MoeParser extends DefinitionParser {
         this.ACTION(() => kinds.push(kind));
       });
     });
+    const fields: FieldClause[] = [];
+    this.MANY2(() => {
+      const field = this.SUBRULE(this.column);
+      this.ACTION(() => fields.push(field));
+    });
     this.MANY(() => {
       const site = this.SUBRULE(this.at);
       this.ACTION(() => sites.push(site));
@@ -112,8 +117,22 @@ export class MoeParser extends DefinitionParser {
     this.CONSUME(t.RCurly);
     return this.ACTION((): AdapterDeclaration | VariantDeclaration => {
       const common = { span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name) };
-      return of ? { kind: "variant", ...common, of: this.nameOf(of), sites } : { kind: "adapter", ...common, base: this.nameOf(base!), ...(kinds.length ? { kinds } : {}), sites };
+      const data = { ...(kinds.length ? { kinds } : {}), ...(fields.length ? { fields } : {}) };
+      return of ? { kind: "variant", ...common, of: this.nameOf(of), ...data, sites } : { kind: "adapter", ...common, base: this.nameOf(base!), ...data, sites };
     });
+  });
+
+  private readonly column: ParserMethod<[], FieldClause> = this.RULE("column", (): FieldClause => {
+    const start = this.here;
+    this.CONSUME(t.Field);
+    const name = this.CONSUME(t.Identifier);
+    const count = this.OPTION(() => {
+      this.CONSUME(t.LSquare);
+      const value = this.want(1, "how many values the column has");
+      this.CONSUME(t.RSquare);
+      return value;
+    });
+    return this.ACTION(() => ({ kind: "column", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), ...(count ? { count } : {}) }));
   });
 
   private missingKind(): void {

@@ -8,7 +8,7 @@ const words = {
   /** Begin a declaration, with its name. */
   declarations: ["base", "adapter", "train", "param", "const", "expert", "router", "balance", "model", "fn"],
   /** Begin a clause or an item. */
-  items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "config", "require", "weight", "frozen", "state", "update", "linear", "axis", "block"],
+  items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "field", "config", "require", "weight", "frozen", "state", "update", "linear", "axis", "block"],
   /** Stand within a declaration, a clause or an item. */
   within: ["on", "with", "per", "sum", "mean", "over", "sites", "unmasked", "in", "bias", "from", "when", "outputs", "weights", "patch"],
   control: ["if", "then", "else"],

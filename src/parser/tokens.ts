@@ -44,6 +44,7 @@ export const Fn = keyword("fn");
 export const On = keyword("on");
 export const With = keyword("with");
 export const Kinds = keyword("kinds");
+export const Field = keyword("field");
 export const At = keyword("at");
 export const Experts = keyword("experts");
 export const Always = keyword("always");

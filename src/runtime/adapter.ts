@@ -233,7 +233,7 @@ export class Adapter<Group extends string = string, Kind extends string = string
     const parsed = parseJsonl(bytes, file, { knownKinds });
     settle(parsed.diagnostics, onNotice);
     const { length } = this.manifest.train;
-    const encoded = encodeExamples(parsed.rows, await this.tokenizer, { length: Math.min(length, this.manifest.base.context ?? length), file });
+    const encoded = encodeExamples(parsed.rows, await this.tokenizer, { length: Math.min(length, this.manifest.base.context ?? length), fields: this.manifest.fields ?? [], file });
     settle(encoded.diagnostics, onNotice);
     return encoded.examples;
   }

@@ -12,9 +12,9 @@ export interface HostBatch extends Batch {
   readonly real: number;
 }
 
-/** Pads examples to one of `widths`, or to the longest of them. */
-export function prepareBatch(examples: readonly Example[], kinds: readonly string[], widths: readonly number[]): HostBatch {
-  return { ...collate(examples, { kinds, widths }), examples, real: examples.reduce((n, e) => n + e.ids.length, 0) };
+/** Pads examples to one of `widths`, or to the longest of them, with what the manifest's routers and balances look at. */
+export function prepareBatch(examples: readonly Example[], { kinds, fields = [] }: Pick<Manifest, "kinds" | "fields">, widths: readonly number[]): HostBatch {
+  return { ...collate(examples, { kinds, fields, widths }), examples, real: examples.reduce((n, e) => n + e.ids.length, 0) };
 }
 
 /** Puts a batch on the device. The caller disposes it. */
@@ -25,12 +25,14 @@ export function upload(tf: Tf, batch: Batch): BatchInput {
     targets: tf.tensor2d(batch.targets, shape, "int32"),
     lossMask: tf.tensor2d(batch.lossMask, shape, "float32"),
     mask: tf.tensor2d(batch.mask, shape, "float32"),
+    prompt: tf.tensor2d(batch.prompt, shape, "float32"),
     kind: tf.tensor1d(batch.kinds, "int32"),
+    fields: Object.fromEntries(Object.entries(batch.fields).map(([name, column]) => [name, tf.tensor1d(column, column instanceof Int32Array ? "int32" : "float32")])),
   };
 }
 
 export function disposeBatch(input: BatchInput): void {
-  for (const tensor of [input.tokens, input.targets, input.lossMask, input.mask, input.kind]) tensor.dispose();
+  for (const tensor of [input.tokens, input.targets, input.lossMask, input.mask, input.prompt, input.kind, ...Object.values(input.fields)]) tensor.dispose();
 }
 
 /**

@@ -55,14 +55,17 @@ export async function evaluateModel(model: Model, examples: readonly Example[], 
   const byKind = new Map<string, Tally>(kinds.map((k) => [k, new Tally()]));
   // Examples of like length share a batch, so that little of it is padding; the report does not depend on the order.
   const sorted = [...examples].sort((a, b) => a.ids.length - b.ids.length);
+  // A balance whose weight changes while it is trained is reported as the last step weighs it.
+  const length = manifest.train.steps ?? 1;
+  const progress = model.progress ?? { step: length, steps: length };
   let balance = 0;
   let batches = 0;
 
   for (let start = 0; start < sorted.length; start += size) {
     options.signal?.throwIfAborted();
-    const batch = prepareBatch(sorted.slice(start, start + size), manifest.kinds, widths);
+    const batch = prepareBatch(sorted.slice(start, start + size), manifest, widths);
     const input = upload(tf, batch);
-    const result = entries.evaluate(model.weights, input);
+    const result = entries.evaluate(model.weights, input, progress);
     disposeBatch(input);
     const packed = tf.tidy(() => {
       const usage = groups > 0 ? [tf.reshape(result.usage, [batch.samples * groups])] : [];

@@ -2,6 +2,7 @@ import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { fail } from "../diagnostics/index.ts";
 import { randomUniform } from "./backends/random.ts";
 import { widthsFor } from "./batch.ts";
+import { fieldFault } from "./data/examples.ts";
 import type { Model } from "./store.ts";
 
 export interface SampleOptions {
@@ -17,6 +18,8 @@ export interface SampleOptions {
   readonly stop?: Iterable<number>;
   /** The kind of data that the text is, for adapters that look at it. */
   readonly kind?: string;
+  /** What the adapter's fields are for this text: needed where it declares any (MOE5336). */
+  readonly fields?: Readonly<Record<string, number>>;
   readonly signal?: AbortSignal;
 }
 
@@ -39,6 +42,12 @@ export async function* generateTokens(model: Model, prompt: readonly number[], o
   const unknown = prompt.find((id) => id < 0 || id >= manifest.base.vocabulary);
   if (unknown !== undefined) fail("MOE5332", `The prompt holds the token ${unknown}; the base knows 0 to ${manifest.base.vocabulary - 1}.`, { help: "Is tokenizer.json of the same model as the weights?" });
   if (prompt.length >= context) fail("MOE5330", `The prompt has ${prompt.length} tokens, and the base's context is ${context}.`);
+  const fields = manifest.fields ?? [];
+  for (const field of fields) {
+    const value = options.fields && Object.hasOwn(options.fields, field.name) ? options.fields[field.name] : undefined;
+    const fault = fieldFault(field, value);
+    if (fault) fail("MOE5336", value === undefined ? `${manifest.adapter} looks at the field "${field.name}", and it is not given.` : `${fault}.`, { help: `It is ${field.values === undefined ? "a number" : `a whole number from 0 to ${field.values - 1}`}.` });
+  }
   const stop = new Set(options.stop ?? []);
   const longest = Math.min(context, prompt.length + maxTokens);
   const widths = widthsFor(backend.name, longest);
@@ -52,10 +61,17 @@ export async function* generateTokens(model: Model, prompt: readonly number[], o
     const tokens = new Int32Array(positions);
     tokens.set(text);
     const mask = new Float32Array(positions).fill(1, 0, text.length);
-    const input = { tokens: tf.tensor2d(tokens, [1, positions], "int32"), mask: tf.tensor2d(mask, [1, positions]), kind: tf.tensor1d([kind], "int32") };
+    const given = new Float32Array(positions).fill(1, 0, prompt.length);
+    const input = {
+      tokens: tf.tensor2d(tokens, [1, positions], "int32"),
+      mask: tf.tensor2d(mask, [1, positions]),
+      prompt: tf.tensor2d(given, [1, positions]),
+      kind: tf.tensor1d([kind], "int32"),
+      fields: Object.fromEntries(fields.map(({ name, values }) => [name, tf.tensor1d([options.fields![name]!], values === undefined ? "float32" : "int32")])),
+    };
     const { logits } = entries.logits(model.weights, input);
     const last = tf.slice(logits, [0, text.length - 1, 0], [1, 1, -1]) as unknown as Tensor2D;
-    for (const tensor of [input.tokens, input.mask, input.kind, logits]) tensor.dispose();
+    for (const tensor of [input.tokens, input.mask, input.prompt, input.kind, ...Object.values(input.fields), logits]) tensor.dispose();
     let scores: Float32Array;
     try {
       scores = (await backend.read(last)) as Float32Array;

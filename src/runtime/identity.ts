@@ -18,14 +18,14 @@ export interface RunIdentity {
 }
 
 export async function identityOf(manifest: Manifest, examples: readonly Example[], run: { readonly seed: number; readonly steps: number }): Promise<RunIdentity> {
-  const { base, groups, kinds, sites, weights } = manifest;
+  const { base, groups, kinds, fields, sites, weights } = manifest;
   const { path: _, ...model } = base;
   const { data: _data, test: _test, steps: _steps, epochs: _epochs, seed: _seed, ...settings } = manifest.train;
   return {
     adapter: manifest.adapter,
     moec: manifest.moec,
     spec: manifest.spec.sha256,
-    program: await sha256(encode({ model, groups, kinds, sites, weights })),
+    program: await sha256(encode({ model, groups, kinds, ...(fields ? { fields } : {}), sites, weights })),
     data: await digest(examples),
     examples: examples.length,
     // Epochs are a way to say steps.
@@ -53,7 +53,7 @@ async function digest(examples: readonly Example[]): Promise<string> {
   // In pieces, so that a large file is never one huge string: each piece's digest goes into the next.
   let chain = "";
   for (let start = 0; start < examples.length; start += 4096) {
-    const piece = examples.slice(start, start + 4096).map((e) => [Array.from(e.ids), e.completionStart, e.kind ?? null]);
+    const piece = examples.slice(start, start + 4096).map((e) => [Array.from(e.ids), e.completionStart, e.kind ?? null, ...(e.fields ? [e.fields] : [])]);
     chain = await sha256(encode([chain, piece]));
   }
   return chain;

@@ -17,8 +17,12 @@ export interface BatchInput {
   readonly lossMask: tfjs.Tensor2D;
   /** f32: 1 at real tokens, 0 at padding. */
   readonly mask: tfjs.Tensor2D;
+  /** f32: 1 at the tokens of the prompt (those before the first counted target's), else 0. */
+  readonly prompt: tfjs.Tensor2D;
   /** i32 [sample]: index into the manifest's kinds; -1 where a row's kind is none of them. */
   readonly kind: tfjs.Tensor1D;
+  /** [sample] each, by the manifest's fields: i32 where a field has so many values, else f32. */
+  readonly fields: Readonly<Record<string, tfjs.Tensor1D>>;
 }
 
 /** What `evaluate` returns; the caller owns and disposes all. */
@@ -55,11 +59,18 @@ export interface Updated {
   readonly norm: tfjs.Scalar;
 }
 
+/** How far training is: steps done, of how many. */
+export interface Progress {
+  readonly step: number;
+  readonly steps: number;
+}
+
 /** The functions of a generated module. Arguments are borrowed; results are the caller's to dispose. */
 export interface Entries {
   /** f32 [sample, position, vocab] in evaluation mode. */
-  logits(weights: WeightStore, input: Pick<BatchInput, "tokens" | "mask" | "kind">): { readonly logits: tfjs.Tensor3D };
-  evaluate(weights: WeightStore, input: BatchInput): Evaluation;
+  logits(weights: WeightStore, input: Pick<BatchInput, "tokens" | "mask" | "prompt" | "kind" | "fields">): { readonly logits: tfjs.Tensor3D };
+  /** `host` says how far training is, for balances whose weight depends on it. */
+  evaluate(weights: WeightStore, input: BatchInput, host: Progress): Evaluation;
   /**
    * Forward and backward of one micro-batch. `lossScale` = 1 / counted targets of the whole step, `balanceScale` =
    * 1 / micro-batches, so that sums over micro-batches are the step's loss and gradient. `draw` numbers the micro-batch
@@ -68,7 +79,7 @@ export interface Entries {
   gradients(
     weights: WeightStore,
     input: BatchInput,
-    host: { readonly seed: number; readonly draw: number; readonly lossScale: number; readonly balanceScale: number },
+    host: { readonly seed: number; readonly draw: number; readonly lossScale: number; readonly balanceScale: number } & Progress,
   ): Gradients;
   accumulate(a: WeightStore, b: WeightStore): WeightStore;
   /** `step` counts from 0; `steps` is the length of the whole run. Non-trainable weights are not in the stores. */
@@ -77,7 +88,7 @@ export interface Entries {
     gradients: WeightStore,
     moment1: WeightStore,
     moment2: WeightStore,
-    host: { readonly step: number; readonly steps: number },
+    host: Progress,
   ): Updated;
   /** Frees the module's constants. */
   dispose(): void;

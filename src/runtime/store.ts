@@ -1,7 +1,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Manifest, ManifestWeight } from "../formats/manifest.ts";
 import type { Backend } from "./backends/types.ts";
-import type { Entries, WeightStore } from "./program.ts";
+import type { Entries, WeightStore, Progress } from "./program.ts";
 
 /**
  * A model that lives on a backend: what training, evaluation and generation share. `weights` is replaced by every
@@ -12,6 +12,8 @@ export interface Model {
   readonly entries: Entries;
   readonly backend: Backend;
   weights: WeightStore;
+  /** How far this model was trained here; absent before, and for one that was loaded. */
+  progress?: Progress;
 }
 
 /** The tensors of one weight: one, or one a layer. */

@@ -62,7 +62,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
   const identity = await identityOf(manifest, examples, { seed, steps });
   const widths = widthsFor(backend.name, examples.reduce((n, e) => Math.max(n, e.ids.length), manifest.train.length));
   const prepare = (step: number): HostBatch[] =>
-    microBatches(order.step(step), accumulate).map((m) => prepareBatch(Array.from(m, (i) => examples[i]!), manifest.kinds, widths));
+    microBatches(order.step(step), accumulate).map((m) => prepareBatch(Array.from(m, (i) => examples[i]!), manifest, widths));
 
   let step = checkpoint?.state.step ?? 0;
   let moments = checkpoint ? await restore(options, checkpoint, identity) : { first: zerosLike(manifest, backend), second: zerosLike(manifest, backend) };
@@ -104,6 +104,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
       for (const store of [old, moments.first, moments.second]) disposeStore(store);
       moments = { first: updated.moment1, second: updated.moment2 };
       step++;
+      model.progress = { step, steps };
       whole = true;
       const metrics = describe(manifest, batches, values, { step, steps, epoch: step / order.stepsPerEpoch, seconds: (performance.now() - started) / 1000 });
       await folder?.record(metrics);
@@ -153,6 +154,8 @@ function launch(
       draw: host.step * host.accumulate + i,
       lossScale: counted === 0 ? 0 : 1 / counted,
       balanceScale: 1 / batches.length,
+      step: host.step,
+      steps: host.steps,
     });
     disposeBatch(input);
     loss = plus(loss, part.loss);

@@ -20,7 +20,7 @@ async function runSite(text: string, path = "layers.0.mlp.gate_proj", kinds: rea
   const adapter = adapters[0]!;
   const plan = adapter.plan.sites.get(path)!;
   const [from, to] = adapter.base.model.nodes.find((n) => n.path.join(".") === path)!.axes;
-  const { module } = lowerCase(context, { kind: "site", plan, in: from!, out: to!, kinds });
+  const { module } = lowerCase(context, { kind: "site", plan, in: from!, out: to!, data: { kinds, fields: [] } });
   expect(verify(module)).toEqual([]);
   const next = numbers(7);
   const sizes = { sample: 2, position: 3 };

@@ -128,6 +128,6 @@ export function renderAll(program: Program): string[] {
 }
 
 /** A spec with one `at` clause on the linears of the MLP. */
-export function spec(clauses: string, path = "layers.*.mlp.{gate_proj, up_proj, down_proj}", more = ""): string {
-  return `base b = llama("${baseFolder}")\n\nadapter A on b {\n  at ${path} {\n${clauses.split("\n").map((l) => `    ${l}`).join("\n")}\n  }\n}\n${more}`;
+export function spec(clauses: string, path = "layers.*.mlp.{gate_proj, up_proj, down_proj}", more = "", data = ""): string {
+  return `base b = llama("${baseFolder}")\n\nadapter A on b {\n${data === "" ? "" : `  ${data}\n`}  at ${path} {\n${clauses.split("\n").map((l) => `    ${l}`).join("\n")}\n  }\n}\n${more}`;
 }

@@ -151,7 +151,7 @@ describe("a program", () => {
     const weights = { embed_tokens: tf.tensor2d(Array.from({ length: 32 }, (_, i) => Math.sin(i)), [8, 4]), "layers.mlp.mix": [tf.ones([4, 4]), tf.zeros([4, 4])] };
     const tokens = tf.tensor2d([1, 2, 3, 4, 5, 6], [2, 3], "int32");
     const lossMask = tf.tensor2d([0, 1, 1, 0, 0, 1], [2, 3]);
-    const batch = { tokens, targets: tokens, lossMask, mask: lossMask, kind: tf.tensor1d([0, 1], "int32") };
+    const batch = { tokens, targets: tokens, lossMask, mask: lossMask, prompt: lossMask, kind: tf.tensor1d([0, 1], "int32"), fields: {} };
     const start = tf.memory().numTensors;
 
     const { logits } = entries.logits(weights, batch);
@@ -165,11 +165,11 @@ describe("a program", () => {
     const want = table.map((row) => row.reduce((a, c, j) => a + c * h[j]!, 0));
     Array.from(logits.dataSync().slice(0, 8)).forEach((got, i) => expect(got).toBeCloseTo(want[i]!, 4));
 
-    const report = entries.evaluate(weights, batch);
+    const report = entries.evaluate(weights, batch, { step: 3, steps: 9 });
     expect([...report.count.dataSync()]).toEqual([2, 1]);
     expect(report.usage.shape).toEqual([2, 0]);
     expect(report.balance.dataSync()[0]).toBe(0);
-    const host = { seed: 1, draw: 0, lossScale: 0.5, balanceScale: 1 };
+    const host = { seed: 1, draw: 0, lossScale: 0.5, balanceScale: 1, step: 3, steps: 9 };
     const g = entries.gradients(weights, batch, host);
     expect(g.loss.dataSync()[0]).toBe(1.5);
     const sum = entries.accumulate(g.gradients, g.gradients);

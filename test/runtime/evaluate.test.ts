@@ -27,7 +27,7 @@ function counted(backend: Backend): Model {
       usage: tf.concat([usage, tf.sub(1, usage)], 1) as Tensor2D,
     } as ReturnType<Entries["evaluate"]>;
   };
-  return { manifest, backend, weights: {}, entries: { ...tinyProgram().create(tf), evaluate: (w, input) => tf.tidy(() => evaluate(w, input) as never) as ReturnType<Entries["evaluate"]> } };
+  return { manifest, backend, weights: {}, entries: { ...tinyProgram().create(tf), evaluate: (w, input, host) => tf.tidy(() => evaluate(w, input, host) as never) as ReturnType<Entries["evaluate"]> } };
 }
 
 const example = (ids: number[], completionStart: number, kind?: string): Example => ({ ids: Int32Array.from(ids), completionStart, row: 0, ...(kind ? { kind } : {}) });
@@ -78,8 +78,8 @@ describe.each(testBackends)("measuring on %s", (name) => {
   it("works without groups and kinds, and refuses no data", async () => {
     const model = { ...counted(backend), manifest: { ...manifest, groups: [], kinds: [] } };
     const { evaluate } = model.entries;
-    const bare: Model = { ...model, entries: { ...model.entries, evaluate: (w, input) => {
-      const found = evaluate(w, input);
+    const bare: Model = { ...model, entries: { ...model.entries, evaluate: (w, input, host) => {
+      const found = evaluate(w, input, host);
       found.usage.dispose();
       return { ...found, usage: backend.tf.tensor2d([], [input.kind.shape[0], 0]) };
     } } };

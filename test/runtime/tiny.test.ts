@@ -10,8 +10,8 @@ describe("the hand-written program that these tests train", () => {
     const backend = await startBackend("cpu");
     const model = await tinyModel(backend);
     const { tf } = backend;
-    const input = upload(tf, prepareBatch(examples(), manifest.kinds, []));
-    const host = { seed: 1, draw: 2, lossScale: 0.1, balanceScale: 20 };
+    const input = upload(tf, prepareBatch(examples(), manifest, []));
+    const host = { seed: 1, draw: 2, lossScale: 0.1, balanceScale: 20, step: 0, steps: 1 };
     const shifted = async (name: string, index: number, at: number, by: number): Promise<number> => {
       const tensors = [...tensorsOf(model.weights[name]!)];
       const data = Float32Array.from(await backend.read(tensors[index]!));

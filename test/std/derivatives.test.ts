@@ -28,7 +28,12 @@ const experts: Readonly<Record<string, Call>> = {
   moslora: lowRank("moslora"),
   ia3: () => "ia3()",
   ia3_input: () => "ia3_input()",
+  nothing: () => "nothing()",
 };
+
+/** Routers that tell more about their site than the number of experts: the adapter's fields, and the groups. */
+const fields: Readonly<Record<string, string>> = { cluster_and_universal: "field cluster[3]" };
+const universal = (d: Draw): string => `experts one[${d.experts - 1}] = lora(rank: 1)\nexperts two[1] = lora(rank: 2)`;
 
 const routers: Readonly<Record<string, Call>> = {
   softmax: (d) => `softmax(temperature: ${d.real(0.3, 3)})`,
@@ -38,18 +43,25 @@ const routers: Readonly<Record<string, Call>> = {
   threshold: (d) => `threshold(at: ${d.real(0.1, 0.5)}, renormalize: ${d.pick(true, false)})`,
   // Its kinds are those that arrows name.
   task_softmax: (d) => `task_softmax(dim: ${d.int(1, 3)})\nbalance 0.1 * localized() { a -> one\nb -> two }`,
+  sentence: (d) => `sentence(temperature: ${d.real(0.3, 3)})`,
+  switch: (d) => `switch(${d.int(1, 3)})`,
+  noisy_top_k: (d) => `noisy_top_k(${d.int(1, d.experts - 1)})`,
+  sparsegen: (d) => `sparsegen(hidden: ${d.int(1, 3)})`,
+  cluster_and_universal: (d) => `cluster_and_universal(dim: ${d.int(1, 3)}, temperature: ${d.real(0.3, 3)})`,
+  xlora: (d) => `xlora(temperature: ${d.real(0.3, 3)})`,
   adaptive_threshold: (d) => `adaptive_threshold(most: ${d.real(0.1, 0.7)})`,
 };
 
 /** A balance, and a router that gives what it asks for. */
 const balances: Readonly<Record<string, { readonly call: Call; readonly router: Call }>> = {
   localized: {
-    call: (d) => `localized(delta: ${d.real(0, 0.9)}, form: ${d.pick("cv2", "var_over_mean")}, pull: ${d.pick("toward", "away")})`,
+    call: (d) => `localized(delta: ${d.real(0, 0.45)}${d.pick("", ", strength: [0.5, 2]")}, form: ${d.pick("cv2", "var_over_mean")}, pull: ${d.pick("toward", "away")})`,
     router: (d) => d.pick(routers["softmax"]!, routers["top_k"]!)(d),
   },
   load_balancing: { call: (d) => `load_balancing(shares: ${d.pick("one", "k")})`, router: (d) => d.pick(routers["top_k"]!, routers["top_p"]!, routers["threshold"]!)(d) },
   margin_balancing: { call: () => "margin_balancing()", router: routers["adaptive_threshold"]! },
   importance: { call: () => "importance()", router: (d) => d.pick(routers["softmax"]!, routers["top_k"]!)(d) },
+  importance_and_load: { call: () => "importance_and_load()", router: routers["noisy_top_k"]! },
   even_usage: { call: () => "even_usage()", router: routers["softmax"]! },
   z_loss: { call: () => "z_loss()", router: (d) => d.pick(routers["softmax"]!, routers["top_k"]!)(d) },
   entropy: { call: () => "entropy()", router: routers["softmax"]! },
@@ -71,12 +83,12 @@ for (const file of readdirSync("std").filter((n) => n.endsWith(".moe")))
  * Compares the gradients of the loss, and of the balance where there is one, with differences. Arguments too near to a
  * tie or a threshold are drawn again.
  */
-async function compare(clauses: (d: Draw) => string, seed: number, outputs: readonly string[]): Promise<void> {
+async function compare(clauses: (d: Draw) => string, seed: number, outputs: readonly string[], data = ""): Promise<void> {
   for (let attempt = 0; attempt < 50; attempt++) {
     const next = numbers(1000 * seed + attempt);
     const d = draw(next);
     const text = clauses(d);
-    const made = await site(text, d.sizes, next);
+    const made = await site(text, d.sizes, next, "", data);
     try {
       for (const output of outputs) {
         const found = distance(gradients(made, output), differences(made, output));
@@ -117,7 +129,7 @@ describe("gradients of the library's definitions against differences", () => {
   });
 
   it.each(Object.keys(routers))("router %s", async (name) => {
-    for (const seed of seeds) await compare((d) => `${groups(d, experts["lora"]!(d))}\nroute ${routers[name]!(d)}`, seed, ["total"]);
+    for (const seed of seeds) await compare((d) => `${name in fields ? universal(d) : groups(d, experts["lora"]!(d))}\nroute ${routers[name]!(d)}`, seed, ["total"], fields[name]);
   });
 
   it.each(Object.keys(balances))("balance %s", async (name) => {

@@ -29,8 +29,8 @@ export interface Site {
  * Lowers a site that `clauses` put on a linear, and draws arguments for it: every weight in (-0.7, 0.7) but magnitudes
  * and vectors, which lie about 1; a mask that ends somewhere in every sample; kinds, among them none (-1).
  */
-export async function site(clauses: string, sizes: SiteSizes, next: () => number, more = ""): Promise<Site> {
-  const program = await checkSource(spec(clauses, undefined, more));
+export async function site(clauses: string, sizes: SiteSizes, next: () => number, more = "", data = ""): Promise<Site> {
+  const program = await checkSource(spec(clauses, undefined, more, data));
   const [[, declaration]] = [...program.checked.definitions.adapters] as [[string, Parameters<typeof planCase>[1]]];
   const tensors: CaseTensors = new Map([["base.weight", { dtype: "F64", shape: [sizes.out, sizes.in], data: new Float64Array(sizes.in * sizes.out) }]]);
   const plan = planCase(program, declaration, undefined, tensors);
@@ -44,7 +44,8 @@ export async function site(clauses: string, sizes: SiteSizes, next: () => number
     const { type } = module.functions.get("case")!.params[i]!;
     const drawn = randomArg(type, next, -0.7, 0.7, symbols);
     const tensor = drawn as Tensor;
-    if (name === "mask") return { ...tensor, data: mask(sizes, next) };
+    if (name.startsWith("fields.")) return { ...tensor, data: Int32Array.from(tensor.data, () => Math.floor(next() * 3)) };
+    if (name === "mask" || name === "prompt") return { ...tensor, data: mask(sizes, next) };
     if (name === "kind") return { ...tensor, data: Int32Array.from(tensor.data, () => Math.floor(next() * (plan.kinds.length + 1)) - 1) };
     if (/\.(l|magnitude)$/.test(name)) return { ...tensor, data: Float64Array.from(tensor.data, (v) => 1 + 0.5 * v) };
     return drawn;

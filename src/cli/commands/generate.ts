@@ -8,6 +8,7 @@ interface Options extends RunOptions {
   readonly temperature: number;
   readonly topP: number;
   readonly kind?: string;
+  readonly field?: Readonly<Record<string, number>>;
   readonly seed: number;
 }
 
@@ -39,6 +40,7 @@ export async function generate(terminal: Terminal, target: string, prompt: strin
       seed,
       signal: abort.signal,
       ...(options.kind === undefined ? {} : { kind: options.kind }),
+      ...(options.field === undefined ? {} : { fields: options.field }),
       ...(terminal.json ? {} : { onText }),
     });
     if (terminal.json) terminal.printJson({ prompt: text, ...result });

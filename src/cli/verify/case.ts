@@ -1,4 +1,4 @@
-import { type AxisRef, elaborator, Planner, Scope, type Bank, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlace, type SitePlan } from "../../check/index.ts";
+import { type AxisRef, type DataPlan, dataOf, elaborator, Planner, Scope, type Bank, type CheckedAdapter, type ModelInstance, type ModelNode, type SitePlace, type SitePlan } from "../../check/index.ts";
 import { dryEmitter } from "../../check/emitter.ts";
 import { DiagnosticError, fail, type Diagnostic } from "../../diagnostics/index.ts";
 import type { NumericDtype } from "../../formats/dtype.ts";
@@ -82,7 +82,7 @@ function adaptingClause(declaration: AdapterDeclaration): AtClause {
 function makePlan(program: Program, declaration: AdapterDeclaration, at: AtClause, place: Pick<SitePlace, "in" | "out" | "linears">): SitePlan {
   const { context } = program.checked;
   const found: Diagnostic[] = program.diagnostics.filter((d) => d.code.startsWith("MOE1"));
-  const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), context.constants, listed(declaration));
+  const planner = new Planner(context.definitions, elaborator(context, dryEmitter, false), context.constants, dataIn(program, declaration));
   const guard = (body: () => void): void => {
     try {
       body();
@@ -95,6 +95,13 @@ function makePlan(program: Program, declaration: AdapterDeclaration, at: AtClaus
   const errors = found.filter((d) => d.severity === "error");
   if (errors.length) throw new DiagnosticError(errors);
   return plan;
+}
+
+/** What the adapter itself says of its data. */
+function dataIn(program: Program, declaration: AdapterDeclaration): DataPlan {
+  const { context } = program.checked;
+  const quiet = { add: () => {}, guard: (body: () => void) => body() };
+  return { ...dataOf(declaration, context.constants, elaborator(context, dryEmitter, false), quiet), kinds: listed(declaration) };
 }
 
 /** The kinds that the adapter lists itself. */
@@ -112,7 +119,7 @@ function planSite(program: Program, declaration: AdapterDeclaration, weight: Cas
   const [to, from] = sides("base.weight", weight);
   const plan = makePlan(program, declaration, adaptingClause(declaration), { in: axes.get("in", from), out: axes.get("out", to) });
   const kinds = kindsOf(declaration, [plan]);
-  return { shape: { kind: "site", plan, in: axes.get("in", from), out: axes.get("out", to), kinds }, kinds, caseNames: namesFor([["site", "", plan]]) };
+  return { shape: { kind: "site", plan, in: axes.get("in", from), out: axes.get("out", to), data: { ...dataIn(program, declaration), kinds } }, kinds, caseNames: namesFor([["site", "", plan]]) };
 }
 
 function sides(name: string, weight: CaseTensor): readonly [number, number] {
@@ -148,7 +155,7 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
   }
   const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1 };
   const kinds: string[] = [];
-  const adapter = { sites, unfrozen: new Set<string>(), kinds, groups: [], siteCount: () => sites.size };
+  const adapter = { sites, unfrozen: new Set<string>(), kinds, fields: dataIn(program, declaration).fields, groups: [], siteCount: () => sites.size };
   // The block's first parameter says by name which of its axes the input has.
   const parameter = item.signature.parameters[0];
   const named = parameter?.kind === "tensor" ? (parameter.axes?.axes ?? []).map((n) => scope.lookup(n.text)) : [];

@@ -90,7 +90,7 @@ export async function runCase(
       const sizes = type.axes.map((a) => (a.name === "sample" ? rows[0]! : a.name === "position" ? rows[1]! : (a.size as number)));
       const data = caseInput(binding.name, sizes, tensors, take, plan.kinds, options.kinds);
       args.push({ dtype: type.dtype, axes: type.axes.map((a, k) => ({ name: a.name, size: sizes[k]! })), data: type.dtype === "i32" ? Int32Array.from(data) : data });
-    }
+    } else if (type.kind === "number") args.push(1); // published cases know no steps: training is at its end
   }
 
   const wrt = entry.params.flatMap((b, i) => (b.kind === "weight" || (b.kind === "input" && b.name === "x") ? [i] : []));
@@ -193,6 +193,9 @@ function caseInput(
       const named = map ?? new Map(kinds.slice(0, 2).map((k, i) => [1 - i, k]));
       return exact(types, "task_types").map((t) => kinds.indexOf(named.get(t) ?? ""));
     }
+    case "prompt":
+      // Cases without a prompt are one: everything is there beforehand.
+      return tensors.has("prompt") ? exact(take("prompt"), "prompt") : new Float64Array(length).fill(1);
     case "tokens":
       return exact(take("input_ids"), "input_ids");
     case "targets":
@@ -208,7 +211,7 @@ function caseInput(
       });
     }
     default:
-      return exact(take(name), name);
+      return exact(take(name.replace(/^fields\./, "")), name.replace(/^fields\./, ""));
   }
 }
 

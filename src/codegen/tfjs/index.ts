@@ -73,7 +73,7 @@ function printAdapter({ module, manifest, doc }: Compiled, name: string, types: 
 /** The methods of `Entries`: bindings to the params of graph functions, and back. */
 const roles = {
   logits: { params: "weights, input", outputs: ["logits"], optional: false },
-  evaluate: { params: "weights, input", outputs: ["loss", "count", "hits", "balance", "usage"], optional: false },
+  evaluate: { params: "weights, input, host", outputs: ["loss", "count", "hits", "balance", "usage"], optional: false },
   gradients: { params: "weights, input, host", outputs: ["loss", "balance", "usage"], optional: true },
   accumulate: { params: "gradients, others", outputs: [], optional: true },
   update: { params: "weights, gradients, moment1, moment2, host", outputs: ["lr", "norm"], optional: true },
@@ -154,6 +154,7 @@ class EntryPrinter {
   }
 }
 
+/** "fields.cluster" is the member of a member. */
 function property(name: string): string {
-  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? `.${name}` : `[${literal(name)}]`;
+  return name.split(".").map((part) => (/^[A-Za-z_][A-Za-z0-9_]*$/.test(part) ? `.${part}` : `[${literal(part)}]`)).join("");
 }

@@ -131,8 +131,8 @@ export const nameCodes = codes({
   MOE2021: {
     severity: "error",
     title: "scope of a router",
-    explain: "A router belongs to one linear layer, or with `per block` to a block, whose linears then share its gates.",
-    bad: adapting("experts e[2] = lora(rank: 4)\nroute softmax() per layer"),
+    explain: "A router belongs to one linear layer, or with `per block`, `per layer` or `per model` to a block, a layer or the whole model: it looks at the input of that, and the linears in it share its gates.",
+    bad: adapting("experts e[2] = lora(rank: 4)\nroute softmax() per token"),
     good: adapting("experts e[2] = lora(rank: 4)\nroute softmax() per block"),
   },
   MOE2022: {

@@ -102,6 +102,13 @@ export const shapeCodes = codes({
     bad: ownBalance("balance own() {\n  (gates [sample, position, expert]) -> [] = variance(sum(gates, over: [sample, position]))\n}"),
     good: ownBalance("balance own() {\n  (gates [sample, position, expert], mask [sample, position]) -> [] = variance(sum(gates * mask, over: [sample, position]))\n}"),
   },
+  MOE3023: {
+    severity: "error",
+    title: "a router that sees the future",
+    explain: "A language model gives each token from those before it. A router whose gates depend on later positions (expert choice, Soft MoE, the mean of a whole sample) sees in training what it will not have when a text is generated, and one that depends on the other samples of the batch gives a text another continuation in other company. A router may look at the token, at what came before it (`cumsum` over positions), and at the prompt, which is all there beforehand: `sum(x * prompt, over: position)`.",
+    bad: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  (x [position, in], mask [position]) -> [expert] {\n    whole = sum(x * mask, over: position) / max(sum(mask, over: position), 1)\n    softmax(whole @ W, over: expert)\n  }\n}"),
+    good: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  (x [position, in], prompt [position]) -> [expert] {\n    whole = sum(x * prompt, over: position) / max(sum(prompt, over: position), 1)\n    softmax(whole @ W, over: expert)\n  }\n}"),
+  },
   MOE3022: {
     severity: "warning",
     title: "a balance without weight",

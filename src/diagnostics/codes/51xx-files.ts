@@ -59,6 +59,11 @@ export const fileCodes = codes({
   MOE5144: { severity: "error", title: "data row is not an object", explain: "Each line must be one JSON object, `{...}` with keys: a JSONL file is not one big array." },
   MOE5145: { severity: "error", title: "conversation without an answer", explain: "A row's `messages` must end with the assistant's message: it is what the model learns to say." },
   MOE5146: { severity: "info", title: "further faults not shown", explain: "The data file has more faults than are worth listing. Repair those shown and run again." },
+  MOE5148: {
+    severity: "error",
+    title: "a field is missing or out of range",
+    explain: "The adapter declares a `field`, a column of the data that its router looks at: `field cluster[8]` is a whole number from 0 to 7 in every row, `field difficulty` any number. A row without it could not be routed.",
+  },
   MOE5147: {
     severity: "warning",
     title: "no kind of the data is mapped",

@@ -121,6 +121,11 @@ export const runCodes = codes({
     title: "prompt is empty",
     explain: "A model continues a text, so it needs at least one token to begin from. Most tokenizers put a beginning-of-sequence token in front of every text; this one does not.",
   },
+  MOE5336: {
+    severity: "error",
+    title: "a field is not given",
+    explain: "The adapter's router looks at a column of the data, which its spec declares as a `field`. A prompt is no row of the data, so its value has to be given: `moec generate out/A \"a prompt\" --field cluster=2`.",
+  },
   MOE5340: {
     severity: "error",
     title: "case does not fit the spec",

@@ -1,3 +1,4 @@
+import type { ManifestField } from "../../formats/manifest.ts";
 import { Random } from "../random.ts";
 import type { Example } from "./examples.ts";
 
@@ -13,6 +14,10 @@ export interface Batch {
   readonly lossMask: Float32Array;
   /** 1 at real tokens, 0 at padding. */
   readonly mask: Float32Array;
+  /** 1 at the tokens before the completion, 0 elsewhere. */
+  readonly prompt: Float32Array;
+  /** [sample] each, by name: whole numbers where a field has so many values. */
+  readonly fields: Readonly<Record<string, Int32Array | Float32Array>>;
   /** [sample]: index into the kinds; -1 where the example's kind is none of them. */
   readonly kinds: Int32Array;
   /** Index of each sample's row in the data. */
@@ -23,6 +28,8 @@ export interface Batch {
 
 export interface CollateOptions {
   readonly kinds?: readonly string[];
+  /** The fields that every example has. */
+  readonly fields?: readonly ManifestField[];
   /** The id at padding (default 0). It is masked everywhere, so any id of the vocabulary will do. */
   readonly pad?: number;
   /** Widths a batch may have, ascending; a batch gets the least that fits its longest example. Default: exactly that. */
@@ -34,7 +41,7 @@ export interface CollateOptions {
  * trainers that this is compared with: masks and statistics over tokens count it.
  */
 export function collate(examples: readonly Example[], options: CollateOptions = {}): Batch {
-  const { kinds = [], pad = 0, widths = [] } = options;
+  const { kinds = [], fields = [], pad = 0, widths = [] } = options;
   const longest = examples.reduce((n, e) => Math.max(n, e.ids.length), 1);
   const positions = widths.find((w) => w >= longest) ?? longest;
   const samples = examples.length;
@@ -42,6 +49,7 @@ export function collate(examples: readonly Example[], options: CollateOptions = 
   const targets = new Int32Array(samples * positions).fill(pad);
   const lossMask = new Float32Array(samples * positions);
   const mask = new Float32Array(samples * positions);
+  const prompt = new Float32Array(samples * positions);
   let counted = 0;
   examples.forEach(({ ids, completionStart }, s) => {
     const at = s * positions;
@@ -49,11 +57,16 @@ export function collate(examples: readonly Example[], options: CollateOptions = 
     targets.set(ids.subarray(1), at);
     mask.fill(1, at, at + ids.length);
     const first = Math.max(1, completionStart);
+    prompt.fill(1, at, at + Math.min(first, ids.length));
     lossMask.fill(1, at + first - 1, at + Math.max(first, ids.length) - 1);
     counted += Math.max(0, ids.length - first);
   });
   const kindIndexes = Int32Array.from(examples, (e) => (e.kind === undefined ? -1 : kinds.indexOf(e.kind)));
-  return { samples, positions, tokens, targets, lossMask, mask, kinds: kindIndexes, rows: Int32Array.from(examples, (e) => e.row), counted };
+  const columns = fields.map(({ name, values }) => {
+    const column = examples.map((e) => e.fields?.[name] ?? Number.NaN);
+    return [name, values === undefined ? Float32Array.from(column) : Int32Array.from(column)] as const;
+  });
+  return { samples, positions, tokens, targets, lossMask, mask, prompt, fields: Object.fromEntries(columns), kinds: kindIndexes, rows: Int32Array.from(examples, (e) => e.row), counted };
 }
 
 /** Multiples of `step` up to `length`, and `length`: few widths, so that a backend compiles few shapes. */

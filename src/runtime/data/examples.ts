@@ -1,4 +1,6 @@
 import { diagnostic, type Diagnostic } from "../../diagnostics/index.ts";
+import { typeName } from "../../formats/json.ts";
+import type { ManifestField } from "../../formats/manifest.ts";
 import type { DataRow } from "./rows.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -8,6 +10,8 @@ export interface Example {
   /** Index in `ids` of the first token that the model learns to give; at least 1. */
   readonly completionStart: number;
   readonly kind?: string;
+  /** What the adapter's routers look at, by the manifest's fields. */
+  readonly fields?: Readonly<Record<string, number>>;
   /** Index of the row in the list it came from. */
   readonly row: number;
 }
@@ -23,6 +27,8 @@ export interface EncodeOptions {
   readonly tooLong?: "truncate" | "refuse" | "skip";
   /** Ends completions with the tokenizer's EOS, where it has one (default). */
   readonly appendEos?: boolean;
+  /** Columns that every row must have: whole numbers below `values`, or any finite number (MOE5148). */
+  readonly fields?: readonly ManifestField[];
   /** The data file, for messages. */
   readonly file?: string;
 }
@@ -38,7 +44,7 @@ export interface EncodedData {
  * seam so belongs to the completion.
  */
 export function encodeExamples(rows: readonly DataRow[], tokenizer: Tokenizer, options: EncodeOptions): EncodedData {
-  const { length, tooLong = "truncate", appendEos = true, file = "the data" } = options;
+  const { length, tooLong = "truncate", appendEos = true, fields = [], file = "the data" } = options;
   const suffix = appendEos && tokenizer.eos !== undefined ? [tokenizer.eos] : [];
   const room = length - tokenizer.prefix.length;
   const examples: Example[] = [];
@@ -46,6 +52,9 @@ export function encodeExamples(rows: readonly DataRow[], tokenizer: Tokenizer, o
   const shortened: number[] = [];
   const skipped: number[] = [];
   rows.forEach((row, index) => {
+    const faults = fields.flatMap((f) => fieldFault(f, row.extra[f.name]) ?? []);
+    for (const fault of faults) if (diagnostics.length < 100) diagnostics.push(diagnostic("MOE5148", `${file}, line ${row.line}: ${fault}`, { help: "the adapter's router looks at this column, so every row needs it" }));
+    if (faults.length) return;
     const { ids, seam, cut } = tokenize(row, tokenizer, room);
     const body = [...ids, ...suffix];
     const answer = body.length - seam;
@@ -74,11 +83,20 @@ export function encodeExamples(rows: readonly DataRow[], tokenizer: Tokenizer, o
     }
     const all = Int32Array.from([...tokenizer.prefix, ...body.slice(from, to)]);
     const completionStart = Math.max(1, tokenizer.prefix.length + seam - from);
-    examples.push({ ids: all, completionStart, ...(row.kind === undefined ? {} : { kind: row.kind }), row: index });
+    examples.push({ ids: all, completionStart, ...(row.kind === undefined ? {} : { kind: row.kind }), ...(fields.length ? { fields: Object.fromEntries(fields.map((f) => [f.name, row.extra[f.name] as number])) } : {}), row: index });
   });
   if (shortened.length > 0) diagnostics.push(diagnostic("MOE5141", `${file}: ${count(shortened, "prompt")} shortened to fit length ${length}: ${lines(shortened)}`));
   if (skipped.length > 0) diagnostics.push(diagnostic("MOE5143", `${file}: ${count(skipped, "row")} longer than length ${length} left out: ${lines(skipped)}`));
   return { examples, diagnostics };
+}
+
+/** What is wrong with a value of a field, in words; undefined where nothing is. */
+export function fieldFault({ name, values }: ManifestField, value: unknown): string | undefined {
+  const wanted = values === undefined ? "a number" : `a whole number from 0 to ${values - 1}`;
+  if (value === undefined) return `the row has no "${name}", ${wanted}`;
+  if (typeof value !== "number") return `"${name}" must be ${wanted}, found ${typeName(value)}`;
+  const fits = values === undefined ? Number.isFinite(value) : Number.isInteger(value) && value >= 0 && value < values;
+  return fits ? undefined : `"${name}" must be ${wanted}, found ${value}`;
 }
 
 /**
