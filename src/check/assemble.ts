@@ -9,6 +9,7 @@ import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
 import { planKey, type Field, type PatchBank, type RouterScope, type SitePlace, type SitePlan } from "./plan.ts";
 import { route, type LazyBatch, type Routed, type RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
+import { applyUpdates } from "./states.ts";
 import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
 
 /** An adapter, decided for every site of a model. Keys are the nodes' paths joined by dots. */
@@ -320,7 +321,10 @@ export class Assembly {
   #routed(plan: SitePlan, place: SitePlace, input: RoutingInput): Routed | undefined {
     const { ops } = this.#elaborator;
     const routed = route(this.#elaborator, plan, place, input);
-    if (routed) this.#gates.push(routed.gates);
+    if (routed) {
+      this.#gates.push(routed.gates);
+      applyUpdates(this.#elaborator, plan, routed, input);
+    }
     if (!routed || !this.#statistics) return routed;
     const term = balance(this.#elaborator, plan, place, routed, input).balance;
     if (term) this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, term) : term;

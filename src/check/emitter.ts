@@ -32,6 +32,8 @@ export interface WeightRequest {
   /** In the order in which it should lie in memory. */
   readonly axes: readonly AxisRef[];
   readonly trainable: boolean;
+  /** Changed once a step by an update, outside the gradient. */
+  readonly state?: boolean;
   readonly initial: Initial;
   readonly decay: boolean;
   /** The file's axis order. */
@@ -67,6 +69,8 @@ export interface Emitter {
   label?(handle: Handle, name: string): void;
   /** The layer's index, a host number, inside a fold's body; a zero outside. */
   layer(): Handle;
+  /** A state's next value, where the emitter wants a part of it (see `states.ts`). `state` is the weight's path. */
+  update?(state: readonly string[], next: () => Handle, origin: EmitOrigin): void;
   /** Runs `body` for each layer of a run, threading `carried` through; returns the last carried and the sums. */
   fold(
     run: LayerRun,

@@ -8,6 +8,7 @@ import { collect, type Definitions } from "./definitions.ts";
 import { type Elaborator, SyntaxUnit } from "./elaborate.ts";
 import { dryEmitter } from "./emitter.ts";
 import { compareTensors, configSchema, instantiate, type ModelInstance, type TensorHeader } from "./model.ts";
+import { batchValue, StateEmitter, updatesOf } from "./states.ts";
 import { evaluateConstants } from "./params.ts";
 import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
 import { Scope } from "./scope.ts";
@@ -25,6 +26,7 @@ export { builtins } from "./builtins.ts";
 export { Elaborator } from "./elaborate.ts";
 export { elaborator, type ElaborationContext } from "./context.ts";
 export { configSchema, type ModelInstance, type ModelNode } from "./model.ts";
+export { batchValue, isStatistic, StateEmitter, updatesOf, type StateSink } from "./states.ts";
 export { batchTensors, dataOf, lazyBatch } from "./data.ts";
 export { defaultTrain } from "./train.ts";
 export { Planner, type DataPlan, type Field, type SitePlan, type SitePlace, type Bank, type Group } from "./plan.ts";
@@ -299,6 +301,10 @@ function proveReach(adapter: CheckedAdapter, context: ElaborationContext, report
   const e = elaborator(context, emitter, true);
   const assembly = new Assembly(e, adapter.base.model, adapter.plan, { statistics: true });
   const forward = assembly.forward(batchTensors(e.ops, () => nothing));
+  if ([...adapter.plan.sites.values()].some((p) => updatesOf(p).length > 0)) {
+    const once = elaborator(context, new StateEmitter({ ...dryEmitter, statistic: () => null, next: () => {} }), false);
+    reporter.guard(() => new Assembly(once, adapter.base.model, adapter.plan, { statistics: false }).forward(batchTensors(once.ops, () => batchValue)));
+  }
   const learning = reached([forward.logits, ...(forward.balance ? [forward.balance] : [])].map((t) => t.handle as Reach));
   for (const use of emitter.weights) {
     if (learning.has(use)) continue;

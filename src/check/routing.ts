@@ -41,6 +41,8 @@ export interface Routed {
   /** As the router gave them: without `sample` or `position` where it does not look at these. */
   readonly compact: Tensor;
   readonly expert: AxisRef;
+  /** The scope of its text, once it was elaborated: updates go on in it. */
+  readonly scope: Scope;
   /** What its text names on the way: balances may ask for it. */
   readonly intermediates: ReadonlyMap<string, Tensor>;
 }
@@ -94,7 +96,7 @@ function router(elaborator: Elaborator, plan: SitePlan, place: SitePlace, expert
   });
   const intermediates = new Map<string, Tensor>();
   for (const [name, entity] of body.names) if (!before.has(name) && entity.kind === "tensor") intermediates.set(name, entity);
-  return { gates, compact, intermediates };
+  return { gates, compact, intermediates, scope: body };
 }
 
 /** What a router asks for along an axis of its own name, or of none, is a field of the data: the adapter must declare it. */

@@ -48,7 +48,8 @@ export function items(
         {
           path: [...ops.path, item.name.text],
           axes,
-          trainable: true,
+          trainable: item.role === "weight",
+          ...(item.role === "state" ? { state: true } : {}),
           initial: first,
           decay: declared.length > 1,
           // Matrices lie in files as PyTorch's linear layers keep them, the output side first; a table looked up by kind

@@ -31,6 +31,7 @@ export function wellFormed(d: Definition): Diagnostic[] {
     default:
       distinct([...d.parameters.map((p) => p.name), ...named(d.items), ...(d.signature?.parameters.map((p) => p.name) ?? [])], found, given[d.kind]);
       for (const item of d.items) mapItem(d, item, found);
+      states(d, found);
   }
   return found;
 }
@@ -49,12 +50,13 @@ function distinct(names: readonly Name[], found: Diagnostic[], taken: readonly s
 }
 
 function named(items: readonly BodyItem[]): Name[] {
-  return items.flatMap((item) => (item.kind === "require" ? [] : [item.name]));
+  return items.flatMap((item) => (item.kind === "require" || item.kind === "update" ? [] : [item.name]));
 }
 
 function mapItem(d: MapDefinition, item: BodyItem, found: Diagnostic[]): void {
-  if (item.kind === "update" || (item.kind === "weight" && item.role !== "weight")) notThereYet(item, found);
-  else if (item.kind === "linear" || item.kind === "block") {
+  if (d.kind !== "router" && (item.kind === "update" || (item.kind === "weight" && item.role === "state"))) {
+    found.push(diagnostic("MOE2029", `${article(d.kind)} has no state: a router has, which sees the batch after each step`, { at: item.name.span, help: "what an expert keeps is its weights, which are trained, or `frozen`, which stay" }));
+  } else if (item.kind === "linear" || item.kind === "block") {
     found.push(diagnostic("MOE2029", `${article(d.kind)} has no ${item.kind}: those are parts of a model`, { at: item.name.span, help: "declare a weight and multiply by it: weight A [in, rank] = …, then x @ A" }));
   } else if (item.kind === "weight" && d.kind === "balance") {
     found.push(diagnostic("MOE2029", "a balance has no weights of its own: it measures the gates", { at: item.name.span, help: "a number that a user sets is a parameter; one that is learnt belongs to the router" }));
@@ -63,16 +65,29 @@ function mapItem(d: MapDefinition, item: BodyItem, found: Diagnostic[]): void {
   }
 }
 
-function notThereYet(item: UpdateItem | WeightItem, found: Diagnostic[]): void {
-  const what = item.kind === "update" ? "an `update` of state" : `\`${item.role}\` beside \`weight\``;
-  found.push(diagnostic("MOE2090", `${what} is not there yet`, { at: item.name.span, help: "what a definition keeps is its weights, which are trained" }));
+/** A state has one update, and an update a state of its definition. */
+function states(d: MapDefinition, found: Diagnostic[]): void {
+  const declared = d.items.filter((i): i is WeightItem => i.kind === "weight" && i.role === "state");
+  const updates = d.items.filter((i): i is UpdateItem => i.kind === "update");
+  const names = declared.map((s) => s.name.text);
+  for (const [i, u] of updates.entries()) {
+    const first = updates.findIndex((o) => o.name.text === u.name.text);
+    if (!names.includes(u.name.text)) found.push(diagnostic("MOE2001", `${d.name.text} has no state "${u.name.text}"`, { at: u.name.span, ...suggest(u.name, names, "declare it: state b [expert] = zeros()") }));
+    else if (first < i) found.push(diagnostic("MOE2013", `"${u.name.text}" is updated twice`, { at: u.name.span, secondary: [{ span: updates[first]!.name.span, text: "first updated here" }] }));
+  }
+  for (const s of declared) {
+    if (updates.some((u) => u.name.text === s.name.text)) continue;
+    found.push(diagnostic("MOE2030", `nothing updates the state "${s.name.text}"`, { at: s.name.span, help: `add \`update ${s.name.text} = …\`; what never changes is \`frozen\`` }));
+  }
 }
 
 function modelItems(owner: ModelDefinition | BlockItem, found: Diagnostic[]): void {
   distinct(named(owner.items), found);
   for (const item of owner.items) {
     if (item.kind === "block") modelItems(item, found);
-    else if (item.kind === "update" || (item.kind === "weight" && item.role !== "weight")) notThereYet(item, found);
+    else if (item.kind === "update" || (item.kind === "weight" && item.role !== "weight")) {
+      found.push(diagnostic("MOE2029", `a model has no ${item.kind === "update" ? "update" : item.role}: its weights are the checkpoint's`, { at: item.name.span }));
+    }
     else if (item.kind === "weight" && item.initial) {
       found.push(diagnostic("MOE2029", `the weight "${item.name.text}" of a model comes from the checkpoint`, { at: item.initial.span, help: "remove its initial value" }));
     }
@@ -85,7 +100,8 @@ function modelItems(owner: ModelDefinition | BlockItem, found: Diagnostic[]): vo
  */
 export function unknownNames(d: MapDefinition | FunctionDefinition, functions: ReadonlyMap<string, FunctionDefinition>, constants: ReadonlySet<string>): Diagnostic[] {
   const found: Diagnostic[] = [];
-  const own = new Set<string>(d.kind === "fn" ? [] : given[d.kind]);
+  // What an update sees beside the router's own names; a body that uses one without asking is told when it is elaborated.
+  const own = new Set<string>(d.kind === "fn" ? [] : [...given[d.kind], ...(d.kind === "router" && d.items.some((i) => i.kind === "update") ? ["mask", "gates", "sample", "position"] : [])]);
   const callable = new Set([...Object.keys(builtins), ...functions.keys()]);
   const uses: { readonly name: Name; readonly call: boolean }[] = [];
   const choices = new Set(d.parameters.flatMap((p) => (p.kind === "parameter" && p.type.kind === "choice" ? [p.name.text] : [])));

@@ -33,6 +33,7 @@ function manifestWeight(weight: Weight): ManifestWeight {
     }),
     ...(type.kind === "list" ? { count: type.count } : {}),
     trainable: weight.trainable,
+    ...(weight.state ? { state: true } : {}),
     decay: weight.decay,
     initializer: weight.initializer,
     sources: weight.sources,

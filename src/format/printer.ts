@@ -196,7 +196,7 @@ class FilePrinter extends ExpressionPrinter {
         return item.initial ? { key: "weight", columns: [left, rest] } : { columns: [[left, rest]] };
       }
       case "update":
-        return { key: "update", columns: [this.words("update", item.name.text), this.equals(item.value)] };
+        return { columns: [[this.words("update", item.name.text), this.body(item.body)]] };
       case "linear": {
         const left = this.words("linear", item.name.text);
         const axes = this.axes(item.axes);

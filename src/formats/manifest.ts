@@ -61,6 +61,8 @@ export interface ManifestWeight {
   readonly shape: readonly number[];
   readonly count?: number;
   readonly trainable: boolean;
+  /** Not trained, but changed once a step. */
+  readonly state?: boolean;
   readonly decay: boolean;
   readonly initializer:
     | { readonly kind: "zeros" | "ones" | "checkpoint" }

@@ -215,6 +215,8 @@ export interface Weight {
   readonly name: string;
   readonly type: TensorType | ListType;
   readonly trainable: boolean;
+  /** Not trained, but changed once a step by the entry `update`, outside the gradient. */
+  readonly state?: true;
   readonly initializer: Initializer;
   /** For each layer (or once): the names under which it lies in files. */
   readonly sources: readonly WeightSource[];
@@ -245,7 +247,15 @@ export type Binding =
   | { readonly kind: "gradient"; readonly weight: string }
   | { readonly kind: "moment1"; readonly weight: string }
   | { readonly kind: "moment2"; readonly weight: string }
+  /** A sum over the batch that a state's update is made from, numbered; added up over micro-batches as gradients are. */
+  | { readonly kind: "statistic"; readonly weight: string; readonly at: number }
   | { readonly kind: "input"; readonly name: string };
+
+/** The name of a binding among those of its kind: a statistic's is "WEIGHT#0". */
+export function bindingName(binding: Binding | { readonly kind: "output"; readonly name: string }): string {
+  if (binding.kind === "input" || binding.kind === "output") return binding.name;
+  return binding.kind === "statistic" ? `${binding.weight}#${binding.at}` : binding.weight;
+}
 
 /** A function that the host calls, with the meaning of its params and results. */
 export interface Entry {

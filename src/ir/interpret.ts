@@ -1,5 +1,5 @@
 import { GraphError } from "./errors.ts";
-import type { Axis, Binding, GraphFunction, Module, Type, Value } from "./graph.ts";
+import { bindingName, type Axis, type GraphFunction, type Module, type Type, type Value } from "./graph.ts";
 import { countOf } from "./kernels/strided.ts";
 import { rowOf } from "./ops/index.ts";
 import type { EvaluationContext } from "./ops/row.ts";
@@ -46,6 +46,7 @@ export interface EntryInputs {
   readonly gradient?: Readonly<Record<string, Arg>>;
   readonly moment1?: Readonly<Record<string, Arg>>;
   readonly moment2?: Readonly<Record<string, Arg>>;
+  readonly statistic?: Readonly<Record<string, Arg>>;
   readonly input?: Readonly<Record<string, Arg>>;
 }
 
@@ -55,6 +56,7 @@ export interface EntryOutputs {
   readonly gradient: Record<string, Arg>;
   readonly moment1: Record<string, Arg>;
   readonly moment2: Record<string, Arg>;
+  readonly statistic: Record<string, Arg>;
   readonly input: Record<string, Arg>;
   readonly output: Record<string, Arg>;
 }
@@ -70,16 +72,13 @@ export function interpretEntry(module: Module, entry: string, inputs: EntryInput
     return given[name]!;
   });
   const results = interpret(module, found.fn, args, options);
-  const outputs: EntryOutputs = { weight: {}, gradient: {}, moment1: {}, moment2: {}, input: {}, output: {} };
+  const outputs: EntryOutputs = { weight: {}, gradient: {}, moment1: {}, moment2: {}, statistic: {}, input: {}, output: {} };
   found.results.forEach((binding, i) => {
-    outputs[binding.kind][binding.kind === "output" ? binding.name : bindingName(binding)] = results[i]!;
+    outputs[binding.kind][bindingName(binding)] = results[i]!;
   });
   return outputs;
 }
 
-function bindingName(binding: Binding): string {
-  return binding.kind === "input" ? binding.name : binding.weight;
-}
 
 /** A tensor from plain numbers. `axes` as `{sample: 2, in: 3}`, in layout order. */
 export function tensorOf(axes: Readonly<Record<string, number>>, values: ArrayLike<number>, dtype: Tensor["dtype"] = "f32"): Tensor {

@@ -1,4 +1,5 @@
-import type { Binding, GraphFunction, Initializer, Module, Type, Weight } from "./graph.ts";
+import { bindingName, type Binding } from "./graph.ts";
+import type { GraphFunction, Initializer, Module, Type, Weight } from "./graph.ts";
 import { describeType, sameType, sameUpToLayout } from "./types.ts";
 import type { Report } from "./verify.ts";
 
@@ -13,6 +14,7 @@ export function verifyWeights(module: Module, report: Report): void {
     const type = w.type.kind === "list" ? w.type.of : w.type;
     const layers = w.type.kind === "list" ? w.type.count : 1;
     const say = (message: string): void => report.global("C-weights", `@${w.name}: ${message}`);
+    if (w.state && w.trainable) say("a state is not trained");
     if (!type.axes.every((a) => typeof a.size === "number")) say(`its sizes must be numbers, not ${describeType(w.type)}`);
     if (w.sources.length !== layers) say(`${layers} source${layers === 1 ? "" : "s"} expected, ${w.sources.length} found`);
     const axes = type.axes.map((a) => a.name).sort();
@@ -69,6 +71,10 @@ export function verifyEntries(module: Module, report: Report): void {
       if (binding.kind === "input") return;
       const weight = weights.get(binding.weight);
       if (!weight) say(`there is no weight @${binding.weight}`);
+      else if (binding.kind === "statistic") {
+        // Its type is its own: whatever the update sums over the batch.
+        if (!weight.state) say(`a statistic of @${weight.name}, which is no state`);
+      }
       else if (!sameType(weight.type, type)) say(`the ${binding.kind} of @${weight.name} is ${describeType(type)}, the weight ${describeType(weight.type)}`);
       else if (binding.kind !== "weight" && !weight.trainable) say(`the ${binding.kind} of @${weight.name}, which is not trainable`);
     };
@@ -83,14 +89,14 @@ export function verifyEntries(module: Module, report: Report): void {
       if (!param) return;
       const half = entry.params.length / 2;
       // `accumulate` adds two stores of gradients: those of the first, then those of the second.
-      const side = name === "accumulate" && binding.kind === "gradient" && i >= half ? "params of the second half" : "params";
-      once(side, binding.kind, binding.kind === "input" ? binding.name : binding.weight);
+      const side = name === "accumulate" && (binding.kind === "gradient" || binding.kind === "statistic") && i >= half ? "params of the second half" : "params";
+      once(side, binding.kind, bindingName(binding));
       check(binding, param.type);
     });
     entry.results.forEach((binding, i) => {
       const result = fn.results[i];
       if (!result) return;
-      once("results", binding.kind, binding.kind === "output" || binding.kind === "input" ? binding.name : binding.weight);
+      once("results", binding.kind, bindingName(binding));
       if (binding.kind === "input") say(`the result ${i} is bound to an input`);
       else if (binding.kind !== "output") check(binding, result.type);
     });

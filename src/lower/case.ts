@@ -39,7 +39,7 @@ export interface LoweredCase {
 }
 
 export function lowerCase(context: ElaborationContext, shape: CaseShape): LoweredCase {
-  const emitter = new GraphEmitter("case", ["step", "steps"]);
+  const emitter = new GraphEmitter("case", { numbers: ["step", "steps"] });
   const e = elaborator(context, emitter, false);
   const { ops } = e;
   const sample = ops.axes.get("sample", "sample");
@@ -107,7 +107,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     module: {
       functions: emitter.functions,
       weights: finished.weights,
-      entries: new Map([["case", { fn: "case", params: finished.params, results: names.map((name) => ({ kind: "output" as const, name })) }]]),
+      entries: new Map([["case", finished.entry]]),
     },
     outputs: names,
   };

@@ -1,4 +1,4 @@
-import { Assembly, elaborator, batchTensors, type CheckedAdapter, type ElaborationContext, type Tensor } from "../check/index.ts";
+import { Assembly, batchTensors, batchValue, elaborator, StateEmitter, updatesOf, type CheckedAdapter, type ElaborationContext, type Tensor } from "../check/index.ts";
 import type { Entry, GraphFunction, Module, Weight } from "../ir/graph.ts";
 import { input, negativeLogLikelihood } from "./batch.ts";
 import { GraphEmitter } from "./emitter.ts";
@@ -13,15 +13,15 @@ const numbers = { logits: [], evaluate: [], train: ["seed", "draw", "lossScale",
 const optional = { logits: [], evaluate: ["step", "steps"], train: ["step", "steps"] } as const;
 
 /**
- * The graph of an adapter on its base: entries `logits`, `evaluate` and `train` (see `runtime/program`). The passes make
- * `gradients` of `train` and add the optimizer.
+ * The graph of an adapter on its base: entries `logits`, `evaluate` and `train` (see `runtime/program`), and `advance` where
+ * routers have states. The passes make `gradients` of `train` and add the optimizer, which takes `advance` in.
  */
 export function lower(context: ElaborationContext, adapter: CheckedAdapter): Module {
   const functions = new Map<string, GraphFunction>();
   const weights = new Map<string, Weight>();
   const entries = new Map<string, Entry>();
   for (const entry of ["logits", "evaluate", "train"] as const) {
-    const emitter = new GraphEmitter(entry, optional[entry]);
+    const emitter = new GraphEmitter(entry, { numbers: optional[entry], ...(entry === "train" ? { states: "statistics" } : {}) });
     const e = elaborator(context, emitter, entry === "train");
     const { ops } = e;
     const declared = adapter.declaration.span;
@@ -63,7 +63,21 @@ export function lower(context: ElaborationContext, adapter: CheckedAdapter): Mod
     const finished = emitter.finish(outputs, ops.at(declared, () => ops.origin()));
     for (const [name, fn] of emitter.functions) functions.set(name, fn);
     for (const w of finished.weights) weights.set(w.name, w);
-    entries.set(entry, { fn: entry, params: finished.params, results: outputs.map(([name]) => ({ kind: "output", name })) });
+    entries.set(entry, finished.entry);
+  }
+  if ([...adapter.plan.sites.values()].some((plan) => updatesOf(plan).length > 0)) {
+    const { entry, emitter } = advance(context, adapter);
+    for (const [name, fn] of emitter.functions) functions.set(name, fn);
+    entries.set("advance", entry);
   }
   return { functions, weights: [...weights.values()], entries };
+}
+
+/** The entry `advance`: states and the totals of their statistics over a step, to the states' next values. */
+function advance(context: ElaborationContext, adapter: CheckedAdapter): { readonly entry: Entry; readonly emitter: GraphEmitter } {
+  const emitter = new GraphEmitter("advance", { states: "next" });
+  const e = elaborator(context, new StateEmitter(emitter), false);
+  const at = adapter.declaration.span;
+  e.ops.at(at, () => new Assembly(e, adapter.base.model, adapter.plan, { statistics: false }).forward(batchTensors(e.ops, () => batchValue)));
+  return { entry: emitter.finish([], e.ops.at(at, () => e.ops.origin())).entry, emitter };
 }

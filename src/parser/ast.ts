@@ -296,11 +296,11 @@ export interface WeightItem extends Node, Documented {
   readonly when?: Expression;
 }
 
-/** `update b = b + rate * sign(mean(load) - load)`: what a `state` becomes after a step. */
+/** `update b = 0.9 * b`, `update b { load = sum(…)  b + rate * sign(mean(load) - load) }`: what a `state` becomes after a step. */
 export interface UpdateItem extends Node, Documented {
   readonly kind: "update";
   readonly name: Name;
-  readonly value: Expression;
+  readonly body: Body;
 }
 
 /** `linear q_proj [hidden, query] bias config.attention_bias`; callable in the body: `q_proj(x)`. */

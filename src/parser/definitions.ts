@@ -81,9 +81,8 @@ export abstract class DefinitionParser extends ParameterParser {
     const start = this.here;
     this.CONSUME(t.Update);
     const name = this.CONSUME(t.Identifier);
-    this.CONSUME(t.Equals);
-    const value = this.want(1, "its next value");
-    return this.ACTION(() => ({ kind: "update", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), value }));
+    const body = this.wantBody();
+    return this.ACTION(() => ({ kind: "update", span: this.spanFrom(start), ...this.docAt(start), name: this.nameOf(name), body }));
   });
 
   private readonly linear: ParserMethod<[], LinearItem> = this.RULE("linear", (): LinearItem => {

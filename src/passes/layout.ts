@@ -45,7 +45,8 @@ export function layout(module: Module, options: LayoutOptions): LaidOut {
     const fn = functionOf(module.functions, name);
     const frozen = fn.params.map((_, i) => {
       const binding = entry?.params[i];
-      return binding?.kind === "weight" && weights.get(binding.weight)?.trainable === false;
+      const weight = binding?.kind === "weight" ? weights.get(binding.weight) : undefined;
+      return weight?.trainable === false && !weight.state;
     });
     const made = run.function(fn, fn.params.map((p) => p.type), frozen, fn.results.map((v) => orderOf(v.type)), name);
     const added = made.extras.map((extra): Binding => {

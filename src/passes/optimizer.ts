@@ -1,9 +1,9 @@
 import { Builder } from "../ir/builder.ts";
 import { GraphError } from "../ir/errors.ts";
-import type { Binding, Entry, GraphFunction, Module, TensorType, Value, Weight } from "../ir/graph.ts";
+import { bindingName, type Binding, type Entry, type GraphFunction, type ListType, type Module, type TensorType, type Value, type Weight } from "../ir/graph.ts";
 import { describeType, numberType, scalar } from "../ir/types.ts";
 import type { OptimizerSettings, ScheduleSettings, TrainSettings } from "../formats/manifest.ts";
-import { freeName } from "./tools.ts";
+import { freeName, functionOf } from "./tools.ts";
 
 /** The parts of the `train` block that the optimizer is made from. */
 export type UpdateSettings = Pick<TrainSettings, "optimizer" | "schedule" | "clip">;
@@ -20,9 +20,10 @@ const roundingSlack = 5e-7;
 /**
  * Adds the entries of a step's second half to a module with trainable weights:
  *
- * - `accumulate`: gradients of two micro-batches to their sum, weight by weight.
+ * - `accumulate`: gradients, and statistics of states' updates, of two micro-batches to their sum, weight by weight.
  * - `update`: weights, gradients, first and second moments and the host numbers `step` (from 0) and `steps` to new
- *   weights and moments, with outputs `lr` (used in this step) and `norm` (of all gradients, before clipping).
+ *   weights and moments, with outputs `lr` (used in this step) and `norm` (of all gradients, before clipping). States go on as
+ *   the entry `advance` says, which becomes a part of it.
  *
  * A list weight is updated by a fold, with one function for each type of tensor.
  */
@@ -31,9 +32,24 @@ export function addOptimizer(module: Module, settings: UpdateSettings): Module {
   if (trainable.length === 0) throw new GraphError("there is nothing to train: the module has no trainable weight");
   const functions = new Map(module.functions);
   const entries = new Map(module.entries);
-  entries.set("accumulate", accumulateEntry(functions, trainable));
-  entries.set("update", updateEntry(functions, trainable, settings));
+  const advance = entries.get("advance");
+  entries.delete("advance");
+  const sums = [...bound("gradient", trainable).map((binding, i): Sum => ({ binding, type: trainable[i]!.type })), ...statisticsOf(module)];
+  entries.set("accumulate", accumulateEntry(functions, sums));
+  entries.set("update", updateEntry(functions, trainable, settings, advance));
   return { ...module, functions, entries };
+}
+
+/** What micro-batches add up: gradients, and the statistics of states' updates. */
+interface Sum {
+  readonly binding: Binding;
+  readonly type: TensorType | ListType;
+}
+
+function statisticsOf(module: Module): Sum[] {
+  const entry = module.entries.get("gradients");
+  const results = entry ? functionOf(module.functions, entry.fn).results : [];
+  return (entry?.results ?? []).flatMap((binding, i): Sum[] => (binding.kind === "statistic" ? [{ binding, type: results[i]!.type as TensorType | ListType }] : []));
 }
 
 /** Functions that work on one tensor, made once for each type. */
@@ -50,7 +66,7 @@ class PerType {
   }
 
   /** Runs it on a weight's tensor, or on each layer's. `summed`: its results are totals over the layers. */
-  run(b: Builder, weight: Weight, each: readonly Value[], shared: readonly Value[], summed = 0): readonly Value[] {
+  run(b: Builder, weight: { readonly type: TensorType | ListType }, each: readonly Value[], shared: readonly Value[], summed = 0): readonly Value[] {
     const type = weight.type.kind === "list" ? weight.type.of : weight.type;
     const key = describeType(type);
     let fn = this.#known.get(key);
@@ -65,17 +81,17 @@ class PerType {
   }
 }
 
-function accumulateEntry(functions: Map<string, GraphFunction>, weights: readonly Weight[]): Entry {
+function accumulateEntry(functions: Map<string, GraphFunction>, sums: readonly Sum[]): Entry {
   const adders = new PerType(functions, "accumulate_one", (inner, type) => [inner.add(inner.param(type, "a"), inner.param(type, "b"))]);
   const fn = freeName(functions, "accumulate");
   const b = new Builder(fn, functions, "Sums the gradients of two micro-batches.");
-  const [first, second] = ["a", "b"].map((side) => weights.map((w) => b.param(w.type, `${w.name}.${side}`)));
-  functions.set(fn, b.finish(weights.map((w, i) => adders.run(b, w, [first![i]!, second![i]!], [])[0]!)));
-  const gradients = bound("gradient", weights);
-  return { fn, params: [...gradients, ...gradients], results: gradients };
+  const [first, second] = ["a", "b"].map((side) => sums.map((s) => b.param(s.type, `${bindingName(s.binding)}.${side}`)));
+  functions.set(fn, b.finish(sums.map((s, i) => adders.run(b, s, [first![i]!, second![i]!], [])[0]!)));
+  const bindings = sums.map((s) => s.binding);
+  return { fn, params: [...bindings, ...bindings], results: bindings };
 }
 
-function updateEntry(functions: Map<string, GraphFunction>, weights: readonly Weight[], settings: UpdateSettings): Entry {
+function updateEntry(functions: Map<string, GraphFunction>, weights: readonly Weight[], settings: UpdateSettings, advance: Entry | undefined): Entry {
   const squares = new PerType(functions, "square_sum", (b, type) => {
     const g = b.param(type, "gradient");
     return [b.sum(b.square(g), type.axes.map((a) => a.name))];
@@ -104,15 +120,19 @@ function updateEntry(functions: Map<string, GraphFunction>, weights: readonly We
     const decays = w.decay && settings.optimizer.weightDecay !== 0;
     return decays ? decayed.run(b, w, each, [clip, rate, root, lr]) : plain.run(b, w, each, [clip, rate, root]);
   });
-  functions.set(fn, b.finish([...[0, 1, 2].flatMap((k) => made.map((m) => m[k]!)), lr, norm]));
+  // States go on by their own text, on the totals of the step's statistics.
+  const given = advance ? functionOf(functions, advance.fn).params.map((p) => b.param(p.type, p.name)) : [];
+  const states = advance ? b.call(advance.fn, given) : [];
+  functions.set(fn, b.finish([...[0, 1, 2].flatMap((k) => made.map((m) => m[k]!)), lr, norm, ...states]));
   return {
     fn,
     params: [
       ...(["weight", "gradient", "moment1", "moment2"] as const).flatMap((kind) => bound(kind, weights)),
       { kind: "input", name: "step" },
       { kind: "input", name: "steps" },
+      ...(advance?.params ?? []),
     ],
-    results: [...(["weight", "moment1", "moment2"] as const).flatMap((kind) => bound(kind, weights)), { kind: "output", name: "lr" }, { kind: "output", name: "norm" }],
+    results: [...(["weight", "moment1", "moment2"] as const).flatMap((kind) => bound(kind, weights)), { kind: "output", name: "lr" }, { kind: "output", name: "norm" }, ...(advance?.results ?? [])],
   };
 }
 

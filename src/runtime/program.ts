@@ -46,7 +46,7 @@ export interface Gradients {
   readonly balance: tfjs.Scalar;
   /** f32 [sample, group] as in Evaluation. */
   readonly usage: tfjs.Tensor2D;
-  /** By trainable weight. */
+  /** By trainable weight; and by "STATE#0" what the updates of states sum over the batch. */
   readonly gradients: WeightStore;
 }
 
@@ -82,7 +82,7 @@ export interface Entries {
     host: { readonly seed: number; readonly draw: number; readonly lossScale: number; readonly balanceScale: number } & Progress,
   ): Gradients;
   accumulate(a: WeightStore, b: WeightStore): WeightStore;
-  /** `step` counts from 0; `steps` is the length of the whole run. Non-trainable weights are not in the stores. */
+  /** `step` counts from 0; `steps` is the length of the whole run. Of the weights, the stores hold those that are trained, and states. */
   update(
     weights: WeightStore,
     gradients: WeightStore,

@@ -31,15 +31,15 @@ export function disposeStore(store: WeightStore): void {
   for (const tensor of allTensors(store)) tensor.dispose();
 }
 
-/** The weights that training changes. */
+/** The weights that are trained. */
 export function trainableWeights(manifest: Manifest): readonly ManifestWeight[] {
   return manifest.weights.filter((w) => w.trainable);
 }
 
-/** The part of a store that training changes; the tensors are shared, not copied. */
-export function trainableStore(manifest: Manifest, store: WeightStore): WeightStore {
+/** The part of a store that a step changes, states included; the tensors are shared, not copied. */
+export function changingStore(manifest: Manifest, store: WeightStore): WeightStore {
   const part: Record<string, WeightStore[string]> = {};
-  for (const { name } of trainableWeights(manifest)) part[name] = store[name]!;
+  for (const { name, trainable, state } of manifest.weights) if (trainable || state) part[name] = store[name]!;
   return part;
 }
 

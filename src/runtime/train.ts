@@ -8,7 +8,7 @@ import { differences, identityOf, type RunIdentity } from "./identity.ts";
 import { readMetrics, UsageTable, type HostMetrics, type StepMetrics } from "./metrics.ts";
 import type { Updated, WeightStore } from "./program.ts";
 import type { Checkpoint, RunFolder } from "./run-folder.ts";
-import { disposeStore, trainableStore, trainableWeights, zerosLike, type Model } from "./store.ts";
+import { disposeStore, changingStore, trainableWeights, zerosLike, type Model } from "./store.ts";
 import { adapterMisfits, adapterTensors, loadTensors, restoreTensors, tensorFileOf } from "./weights.ts";
 
 export interface TrainOptions {
@@ -99,7 +99,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
         dropUpdate(updated);
         diverged(step + 1, values, { saved: folder && saved >= 0 ? saved : undefined, manifest });
       }
-      const old = trainableStore(manifest, model.weights);
+      const old = changingStore(manifest, model.weights);
       model.weights = { ...model.weights, ...updated.weights };
       for (const store of [old, moments.first, moments.second]) disposeStore(store);
       moments = { first: updated.moment1, second: updated.moment2 };
@@ -169,7 +169,7 @@ function launch(
       gradients = sum;
     }
   });
-  const updated = entries.update(trainableStore(manifest, weights), gradients!, moments.first, moments.second, { step: host.step, steps: host.steps });
+  const updated = entries.update(changingStore(manifest, weights), gradients!, moments.first, moments.second, { step: host.step, steps: host.steps });
   disposeStore(gradients!);
   return { updated, reading: readMetrics(backend, { loss: loss!, balance: balance!, lr: updated.lr, norm: updated.norm, usage }) };
 }

@@ -75,7 +75,7 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
   ];
   if (faults.length > 0) throw new DiagnosticError(faults);
 
-  const stale = manifest.weights.find((w) => manifest.weights.some((o) => o.name === w.layoutOf && o.trainable));
+  const stale = manifest.weights.find((w) => manifest.weights.some((o) => o.name === w.layoutOf && (o.trainable || o.state)));
   if (stale) throw new Error(`${stale.name} is a second layout of a weight that training changes: it would grow old`);
   const layouts = (name: string): ManifestWeight[] => manifest.weights.filter((w) => w.layoutOf === name);
   const total = manifest.weights.reduce((n, w) => n + (w.count ?? 1), 0);

@@ -1,5 +1,5 @@
 import type { Plugin } from "prettier";
-import type { Binding, Entry, Module, Type } from "../../ir/graph.ts";
+import { bindingName, type Binding, type Entry, type Module, type Type } from "../../ir/graph.ts";
 import type { Manifest } from "../../formats/manifest.ts";
 import { CodegenError } from "../errors.ts";
 import { comment, docComment, exportNames, literal } from "../names.ts";
@@ -82,7 +82,7 @@ const roles = {
 type Role = keyof typeof roles;
 
 /** Each kind of binding's store among the method's params, and in what is returned. */
-const stores = { weight: ["weights", "weights"], gradient: ["gradients", "gradients"], moment1: ["moment1", "moment1"], moment2: ["moment2", "moment2"] } as const;
+const stores = { weight: ["weights", "weights"], gradient: ["gradients", "gradients"], moment1: ["moment1", "moment1"], moment2: ["moment2", "moment2"], statistic: ["gradients", "gradients"] } as const;
 
 class EntryPrinter {
   readonly #scope: ModuleScope;
@@ -121,11 +121,12 @@ class EntryPrinter {
       return `${from}${property(binding.name)}`;
     }
     // `accumulate` takes two stores of one kind: every weight's second gradient is the other store's.
-    const key = `${binding.kind} ${binding.weight}`;
+    const name = bindingName(binding);
+    const key = `${binding.kind} ${name}`;
     const store = role === "accumulate" ? (seen.has(key) ? "others" : "gradients") : stores[binding.kind][0];
     seen.add(key);
-    if (type.kind === "list") return `${this.#scope.helper("weightsOf")}(${store}, ${literal(binding.weight)}, ${type.count})${as}`;
-    return `${this.#scope.helper("weightOf")}(${store}, ${literal(binding.weight)})${as}`;
+    if (type.kind === "list") return `${this.#scope.helper("weightsOf")}(${store}, ${literal(name)}, ${type.count})${as}`;
+    return `${this.#scope.helper("weightOf")}(${store}, ${literal(name)})${as}`;
   }
 
   #result(role: Role, entry: Entry): string {
@@ -136,7 +137,7 @@ class EntryPrinter {
       else if (binding.kind === "input") throw new CodegenError(`the entry "${role}" returns an input`);
       else {
         const store = stores[binding.kind][1];
-        byStore.set(store, [...(byStore.get(store) ?? []), `${propertyKey(binding.weight)}: r${i}`]);
+        byStore.set(store, [...(byStore.get(store) ?? []), `${propertyKey(bindingName(binding))}: r${i}`]);
       }
     });
     const object = (lines: readonly string[]): string => `{ ${lines.join(", ")} }`;

@@ -1,5 +1,5 @@
 import { codes } from "../row.ts";
-import { adapting, ownBalance, ownExpert } from "./example.ts";
+import { adapting, ownBalance, ownExpert, ownRouter } from "./example.ts";
 
 /** 2xxx: names, kinds and types. */
 export const nameCodes = codes({
@@ -190,6 +190,20 @@ export const nameCodes = codes({
     explain: "Linears and blocks are parts of a model. Experts and routers have weights of their own, which start from an initial value; a model's weights come from its checkpoint; a balance measures the gates and has no weights.",
     bad: ownExpert("expert own() {\n  linear M [in, out]\n  (x [in]) -> [out] = M(x)\n}"),
     good: ownExpert("expert own() {\n  weight M [in, out] = zeros()\n  (x [in]) -> [out] = x @ M\n}"),
+  },
+  MOE2030: {
+    severity: "error",
+    title: "a state that nothing updates",
+    explain: "A `state` is what a router keeps from step to step, outside the gradient: an `update` says what becomes of it. What never changes is `frozen`.",
+    bad: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  state b [expert] = zeros()\n  (x [in]) -> [expert] = softmax(x @ W + b, over: expert)\n}"),
+    good: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  state b [expert] = zeros()\n  (x [in]) -> [expert] {\n    p = softmax(x @ W + b, over: expert)\n    p\n  }\n  update b = b - 0.001 * sum(p * mask, over: [sample, position])\n}"),
+  },
+  MOE2031: {
+    severity: "error",
+    title: "an update that looks at single samples",
+    explain: "An update runs once a step, and a step may be made of several micro-batches, which are never in memory together. It is made of states, numbers, and sums over samples and positions, which are added up over the micro-batches as gradients are.",
+    bad: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  state b [expert] = zeros()\n  (x [in]) -> [expert] {\n    p = softmax(x @ W + b, over: expert)\n    p\n  }\n  update b = b - greatest(p, over: [sample, position])\n}"),
+    good: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  state b [expert] = zeros()\n  (x [in]) -> [expert] {\n    p = softmax(x @ W + b, over: expert)\n    p\n  }\n  update b = b - 0.001 * sum(p * mask, over: [sample, position])\n}"),
   },
   MOE2090: {
     severity: "error",

@@ -258,13 +258,14 @@ class Parser {
     const type = this.#type();
     if (type.kind === "number") this.#fail("MOE4101", "a weight is a tensor or a list of tensors, not a number", typeAt);
     const trainable = this.#acceptWord("trainable");
+    const state = !trainable && this.#acceptWord("state");
     const decay = this.#acceptWord("decay");
     const initializer = this.#initializer();
     const layoutOf = this.#acceptWord("layout_of") ? this.#fnName() : undefined;
     this.#word("from");
     this.#expect("[");
     const sources = this.#list("]", () => this.#source());
-    return { name, type, trainable, initializer, sources, decay, ...(layoutOf === undefined ? {} : { layoutOf }) };
+    return { name, type, trainable, ...(state ? { state } : {}), initializer, sources, decay, ...(layoutOf === undefined ? {} : { layoutOf }) };
   }
 
   #initializer(): Initializer {
@@ -353,9 +354,10 @@ class Parser {
     const binding = (kinds: readonly string[]): Binding | { kind: "output"; name: string } => {
       const kind = this.#oneOf(kinds, "a binding");
       if (kind === "input" || kind === "output") return { kind, name: this.#name() };
-      return { kind: kind as "weight", weight: this.#fnName() };
+      const weight = this.#fnName();
+      return kind === "statistic" ? { kind, weight, at: this.#number() } : { kind: kind as "weight", weight };
     };
-    const weights = ["weight", "gradient", "moment1", "moment2"];
+    const weights = ["weight", "gradient", "moment1", "moment2", "statistic"];
     this.#expect("(");
     const params = this.#list(")", () => binding([...weights, "input"]) as Binding);
     this.#expect("->");

@@ -105,7 +105,7 @@ function printOrigin(o: Origin): string {
 function printWeight(w: Weight): string {
   const words = [
     `weight @${describeName(w.name)}: ${describeType(w.type)}`,
-    ...(w.trainable ? ["trainable"] : []),
+    ...(w.trainable ? ["trainable"] : w.state ? ["state"] : []),
     ...(w.decay ? ["decay"] : []),
     printInitializer(w.initializer),
     ...(w.layoutOf === undefined ? [] : [`layout_of @${describeName(w.layoutOf)}`]),
@@ -143,6 +143,6 @@ function printSource(s: WeightSource): string {
 
 function printEntry(name: string, entry: Entry): string {
   const binding = (b: Binding | { readonly kind: "output"; readonly name: string }): string =>
-    b.kind === "input" || b.kind === "output" ? `${b.kind} ${describeName(b.name)}` : `${b.kind} @${describeName(b.weight)}`;
+    b.kind === "input" || b.kind === "output" ? `${b.kind} ${describeName(b.name)}` : `${b.kind} @${describeName(b.weight)}${b.kind === "statistic" ? ` ${b.at}` : ""}`;
   return `  entry @${describeName(name)} = @${describeName(entry.fn)}(${entry.params.map(binding).join(", ")}) -> (${entry.results.map(binding).join(", ")})\n`;
 }
