@@ -45,7 +45,10 @@ export function applyExperts(elaborator: Elaborator, plan: SitePlan, place: Site
     output = ops.inside(bank.name, () =>
       ops.at(bank.call.span, () => {
         if (bank.always) return ops.arithmetic("add", output, expert(elaborator, bank, place, undefined, plan, input));
-        const { own, share } = shareOf(elaborator, bank, plan, routed!, [input.x, input.y]);
+        const mixed = plan.mix === "weights";
+        const { own, share } = shareOf(elaborator, bank, plan, routed!, [input.x, input.y], mixed ? routed!.compact : routed!.gates);
+        // One expert, made of all of them: Σ gates · A, Σ gates · B, and so on.
+        if (mixed) return ops.arithmetic("add", output, expert(elaborator, bank, place, own, plan, input, share));
         const value = expert(elaborator, bank, place, own, plan, input);
         return ops.arithmetic("add", output, ops.reduce("sum", ops.arithmetic("mul", share, value), [own]));
       }),
@@ -55,15 +58,15 @@ export function applyExperts(elaborator: Elaborator, plan: SitePlan, place: Site
 }
 
 /** A bank's own expert axis, and its part of the gates. `beside` are tensors whose axes it must not be called like. */
-export function shareOf(elaborator: Elaborator, bank: Pick<Bank, "name" | "start" | "count">, plan: SitePlan, routed: Routed, beside: readonly Tensor[]): { readonly own: AxisRef; readonly share: Tensor } {
+export function shareOf(elaborator: Elaborator, bank: Pick<Bank, "name" | "start" | "count">, plan: SitePlan, routed: Routed, beside: readonly Tensor[], gates = routed.gates): { readonly own: AxisRef; readonly share: Tensor } {
   const { ops } = elaborator;
-  if (bank.start === 0 && bank.count === plan.experts) return { own: routed.expert, share: routed.gates };
+  if (bank.start === 0 && bank.count === plan.experts) return { own: routed.expert, share: gates };
   const own = ops.axes.get(bank.name, bank.count, axisNames(...beside, routed.gates));
-  return { own, share: ops.slice(routed.gates, routed.expert, bank.start, own) };
+  return { own, share: ops.slice(gates, routed.expert, bank.start, own) };
 }
 
-/** What a bank's experts add to a linear, for each of them where they have an axis. */
-export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput): Tensor {
+/** What a bank's experts add to a linear, for each of them where they have an axis; `mix`ed into one where that is asked for. */
+export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput, mix?: Tensor): Tensor {
   const scope = definitionScope(bank, place, [input.x, input.y]);
   if (axis) scope.hidden.add(axis.name);
   // Files keep experts apart, under the groups' names: how they are stacked is nobody's business there.
@@ -76,7 +79,7 @@ export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axi
     });
   };
   const shared = (layer: number | undefined): string[] => [`${input.filePrefix(layer)}.${bank.name}.shared`];
-  items(elaborator, bank, scope, place, axis, { own: names, shared, frozen: input.frozen });
+  items(elaborator, bank, scope, place, axis, { own: names, start: bank.start, shared, frozen: input.frozen, ...(mix ? { mix } : {}) });
   const signature = signatureOf(bank);
   const body = new Scope(scope);
   const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);

@@ -218,6 +218,18 @@ export const builtins: Readonly<Record<string, Builtin>> = {
     },
   },
 
+  random: {
+    parameters: ["x"],
+    doc: "Uniform numbers between 0 and 1 along x's axes, new in each step; 0.5 in evaluation.",
+    run: (c) => {
+      const { axes } = tensor(c, "x");
+      const { ops, training } = c.elaborator;
+      if (!training) return ops.expand(ops.scalar(0.5), axes);
+      // Neither end is drawn, so that a logarithm is finite.
+      return ops.arithmetic("max", ops.random("uniform", axes), ops.scalar(2 ** -25));
+    },
+  },
+
   along: {
     parameters: ["values", "axis"],
     doc: "A list of numbers as a tensor along an axis of as many places.",

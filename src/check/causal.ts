@@ -1,6 +1,7 @@
-import { fail } from "../diagnostics/index.ts";
+import { diagnostic, fail, type Diagnostic } from "../diagnostics/index.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import type { EmitOrigin, Emitter } from "./emitter.ts";
+import type { Reports } from "./params.ts";
 import { applicationKey, type DataPlan, type SitePlace, type SitePlan } from "./plan.ts";
 import { route } from "./routing.ts";
 import type { AxisRef, Tensor } from "./values.ts";
@@ -141,7 +142,7 @@ export class SightEmitter implements Emitter {
 }
 
 /** Proves that a site's router is causal. Throws MOE3023 with the place where it looks too far. */
-export function proveCausal(context: ElaborationContext, plan: SitePlan, place: SitePlace, data: DataPlan): void {
+export function proveCausal(context: ElaborationContext, plan: SitePlan, place: SitePlace, data: DataPlan, report: (d: Diagnostic) => void = () => {}): void {
   if (!plan.router) return;
   const e = elaborator(context, new SightEmitter(), true);
   const sample = context.axes.get("sample", "sample");
@@ -161,7 +162,15 @@ export function proveCausal(context: ElaborationContext, plan: SitePlan, place: 
     sites: 1,
   });
   const beyond = (routed?.compact.handle as Sight | undefined)?.beyond;
-  if (!beyond) return;
+  if (!beyond) {
+    if (plan.mix === "weights" && routed?.compact.axes.includes(position)) {
+      report(diagnostic("MOE3024", `${plan.router.definition.name.text} gives every token gates of its own, and this mixes weights: each token gets a copy of them`, {
+        at: plan.router.call.span,
+        help: "mix outputs, which computes the same for experts that are linear in their weights' product and costs no copies; or route by sample (`sentence`), by kind or by a field",
+      }));
+    }
+    return;
+  }
   const { file, start, end } = beyond.origin;
   fail("MOE3023", `${plan.router.definition.name.text} is not causal: a gate here depends on ${beyond.why}`, {
     at: { file, start, end },
@@ -171,13 +180,13 @@ export function proveCausal(context: ElaborationContext, plan: SitePlan, place: 
 }
 
 /** Runs the proof once for each router and place. */
-export function causalityProver(context: ElaborationContext, data: DataPlan, guard: (body: () => void) => void): (plan: SitePlan, place: SitePlace) => void {
+export function causalityProver(context: ElaborationContext, data: DataPlan, reports: Reports): (plan: SitePlan, place: SitePlace) => void {
   const proved = new Set<string>();
   return (plan, place) => {
     if (!plan.router) return;
     const key = JSON.stringify([applicationKey(plan.router), plan.experts, plan.groups.length, place.in.size]);
     if (proved.has(key)) return;
     proved.add(key);
-    guard(() => proveCausal(context, plan, place, data));
+    reports.guard(() => proveCausal(context, plan, place, data, (d) => reports.add(d)));
   };
 }

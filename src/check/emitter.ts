@@ -16,8 +16,14 @@ export type Initial =
   | { readonly kind: "normal"; readonly std: number }
   | { readonly kind: "uniform"; readonly bound: number }
   | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number }
+  | { readonly kind: "orthogonal"; readonly gain: number }
   /** The norm of the site's frozen weight over an axis. */
-  | { readonly kind: "base_norm"; readonly over: string };
+  | { readonly kind: "base_norm"; readonly over: string }
+  /**
+   * Singular vectors of the site's frozen weight on the side `axis`, each times sqrt(scale · its singular value). The
+   * vector's number, counted from the greatest value, is `firsts` of the slice plus `steps` times the places along the other axes.
+   */
+  | { readonly kind: "singular"; readonly axis: string; readonly firsts: readonly number[]; readonly steps: readonly number[]; readonly scale: number };
 
 /** A frozen tensor that first values are computed from: its name in the checkpoint by layer, and its axes there. */
 export interface FrozenSource {

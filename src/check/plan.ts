@@ -96,6 +96,8 @@ export interface SitePlan {
   readonly experts: number;
   readonly router?: Applied;
   readonly scope: RouterScope;
+  /** Whether the gates weigh what the experts compute, or the experts' weights. */
+  readonly mix: "outputs" | "weights";
   readonly balances: readonly PlannedBalance[];
   readonly unfreeze: boolean;
 }
@@ -182,8 +184,11 @@ export class Planner {
         });
       }
     }
+    let mix: SitePlan["mix"] = "outputs";
     for (const clause of at.clauses) {
-      if (clause.kind === "mix" && clause.what.kind === "weights") report(diagnostic("MOE2090", "mixing weights is not there yet: experts' outputs are mixed", { at: clause.span, help: "leave it out" }));
+      if (clause.kind !== "mix") continue;
+      mix = clause.what.kind;
+      if (mix === "weights" && patches.length) report(diagnostic("MOE3015", "an expert that is a whole block has no weights of one shape to mix", { at: clause.span, help: "put the experts on the block's linears, or mix their outputs" }));
     }
     let router: Applied | undefined;
     let routeAt: Span | undefined;
@@ -220,7 +225,7 @@ export class Planner {
     }
     const unfreeze = at.clauses.some((c) => c.kind === "unfreeze");
     if (at.clauses.length === 0) report(diagnostic("MOE2025", "this clause puts nothing on its sites", { at: where, help: "add `experts`, `always` or `unfreeze`" }));
-    return { at, banks: nameBanks(banks, named), patches, groups, experts, balances, unfreeze, scope: per, ...(router ? { router } : {}) };
+    return { at, banks: nameBanks(banks, named), patches, groups, experts, balances, unfreeze, mix, scope: per, ...(router ? { router } : {}) };
   }
 
   /** Every group and always-on expert of a site has a name of its own: its weights lie under it. */
@@ -430,6 +435,7 @@ export function planKey(plan: SitePlan): string {
     plan.groups.map((g) => [g.name, g.start, g.count]),
     plan.router ? applicationKey(plan.router) : null,
     plan.scope,
+    plan.mix,
     plan.balances.map((b) => [applicationKey(b), weightKey({ weight: b.weight, layer: typeof b.weight === "number" ? null : b.weight.scope.lookup("layer") }), b.reduction, b.unmasked, [...b.map]]),
     plan.unfreeze,
   ]);

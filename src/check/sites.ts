@@ -15,7 +15,7 @@ export function planAdapter(declaration: AdapterDeclaration, model: ModelInstanc
   const report = (d: Diagnostic) => reporter.add(d);
   const data = dataOf(declaration, context.constants, dry, reporter);
   const planner = new Planner(context.definitions, dry, context.constants, data);
-  const proveCausal = causalityProver(context, data, reporter.guard);
+  const proveCausal = causalityProver(context, data, reporter);
   const sites = new Map<string, SitePlan>();
   const unfrozen = new Set<string>();
   const routers = new Map<AtClause, Set<string>>();

@@ -30,7 +30,7 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
   const position = context.axes.get("position", "position");
   const make = (axes: Tensor["axes"], dtype: Tensor["dtype"] = "f32"): Tensor => ({ kind: "tensor", axes, dtype, handle: null });
   if (definition.kind === "router") {
-    const plan: SitePlan = { at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] }, banks: [], patches: [], groups, experts: 4, router, balances: [], unfreeze: false, scope: "linear" };
+    const plan: SitePlan = { at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] }, banks: [], patches: [], groups, experts: 4, router, balances: [], unfreeze: false, scope: "linear", mix: "outputs" };
     proveCausal(context, plan, place, { kinds: ["kind"], fields: fieldsFor(routing) });
   }
   const clause = { kind: "balance" as const, span, value: applied.call, map: [] };
@@ -46,6 +46,7 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
       balances: definition.kind === "balance" ? [{ ...applied, clause, weight: 1, reduction: "sum", unmasked: false, map: new Map([["kind", ["group"]]]) }] : [],
       unfreeze: false,
       scope: "linear",
+      mix: "outputs",
     },
     place,
     {

@@ -125,6 +125,8 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
         for (const c of n.choices) own.add(c.text);
         break;
       case "name":
+        // An initial value may speak of `nth`, the expert's number.
+        if (d.kind === "expert" && n.text === "nth") break;
         if (!compared.has(n)) uses.push({ name: n, call: false });
         break;
       case "binary":

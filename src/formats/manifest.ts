@@ -70,7 +70,9 @@ export interface ManifestWeight {
     | { readonly kind: "normal"; readonly std: number }
     | { readonly kind: "uniform"; readonly bound: number }
     | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number }
-    | { readonly kind: "base_norm"; readonly over: string };
+    | { readonly kind: "orthogonal"; readonly gain: number }
+    | { readonly kind: "base_norm"; readonly over: string }
+    | { readonly kind: "singular"; readonly axis: string; readonly firsts: readonly number[]; readonly steps: readonly number[]; readonly scale: number };
   readonly sources: readonly {
     readonly tensor?: string;
     readonly order: readonly string[];

@@ -203,6 +203,14 @@ export type Initializer =
   | { readonly kind: "kaiming_uniform"; readonly a: number; readonly fanIn: number }
   /** The Euclidean norm of the source's `base` tensor over one of its axes. */
   | { readonly kind: "base_norm"; readonly over: string }
+  /** Orthonormal rows or columns, whichever are fewer, times the gain (torch.nn.init.orthogonal_). */
+  | { readonly kind: "orthogonal"; readonly gain: number }
+  /**
+   * Singular vectors of the source's `base` tensor on the side `axis`, each times sqrt(scale · its singular value). The
+   * number of a vector, from the greatest value, is that of the slice in `firsts`, plus `steps` times the places along the
+   * weight's other axes in order.
+   */
+  | { readonly kind: "singular"; readonly axis: string; readonly firsts: readonly number[]; readonly steps: readonly number[]; readonly scale: number }
   /** The checkpoint's own values. */
   | { readonly kind: "checkpoint" };
 

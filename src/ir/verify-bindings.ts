@@ -48,6 +48,10 @@ function badInitializer(initializer: Initializer): string | undefined {
       return initializer.bound >= 0 ? undefined : "a bound is at least 0";
     case "constant":
       return Number.isNaN(initializer.value) ? "a constant is a number" : undefined;
+    case "orthogonal":
+      return Number.isFinite(initializer.gain) ? undefined : "a gain is a number";
+    case "singular":
+      return initializer.scale >= 0 && [...initializer.firsts, ...initializer.steps].every((n) => Number.isSafeInteger(n) && n >= 0) ? undefined : "singular vectors are numbered from 0";
     case "kaiming_uniform":
       return initializer.fanIn > 0 && Number.isFinite(initializer.a) ? undefined : "kaiming_uniform needs a positive fan-in";
     default:

@@ -1,16 +1,19 @@
 import type { ManifestWeight } from "../formats/manifest.ts";
 import { randomNormal, randomUniform } from "./backends/random.ts";
+import { product } from "./layout.ts";
+import { orthogonalise } from "./singular.ts";
 
 /** The step under which first values are drawn: no step of a run, so that no dropout mask repeats them. */
 const INITIAL = Number.MAX_SAFE_INTEGER;
 
 /**
- * The first values of one file tensor of `length` elements, in the file's order.
+ * The first values of one file tensor of a shape, in the file's order.
  *
  * They depend on the seed and the tensor's own name and on nothing else: adding a weight, or storing weights stacked,
  * changes no other number. "checkpoint" has no first values of its own and is a caller's bug here.
  */
-export function initialValues(initializer: ManifestWeight["initializer"], length: number, seed: number, name: string): Float32Array {
+export function initialValues(initializer: ManifestWeight["initializer"], shape: readonly number[], seed: number, name: string): Float32Array {
+  const length = product(shape);
   const out = new Float32Array(length);
   switch (initializer.kind) {
     case "zeros":
@@ -28,7 +31,12 @@ export function initialValues(initializer: ManifestWeight["initializer"], length
     case "kaiming_uniform":
       // He et al. 2015 with the gain of a leaky ReLU of slope a, as torch.nn.init.kaiming_uniform_ (mode fan_in).
       return uniform(out, Math.sqrt(6 / ((1 + initializer.a ** 2) * initializer.fanIn)), seed, name);
+    case "orthogonal":
+      randomNormal(out, seed, INITIAL, streamOf(name));
+      orthogonalise(out, shape[0] ?? 1, length / Math.max(1, shape[0] ?? 1), initializer.gain);
+      return out;
     case "base_norm":
+    case "singular":
     case "checkpoint":
       throw new Error(`${name} comes from a checkpoint and has no first values of its own`);
   }

@@ -3,7 +3,8 @@ import { diagnostic, DiagnosticError, didYouMean, type Code, type Diagnostic } f
 import type { Manifest, ManifestWeight } from "../formats/manifest.ts";
 import type { Backend } from "./backends/types.ts";
 import { initialValues } from "./initialize.ts";
-import { assemble, product, reorder, sizesOf, slicesOf, takeApart, type FileSlice } from "./layout.ts";
+import { Spectra } from "./spectra.ts";
+import { assemble, reorder, sizesOf, slicesOf, takeApart, type FileSlice } from "./layout.ts";
 import type { WeightStore } from "./program.ts";
 import { disposeStore, tensorsOf } from "./store.ts";
 
@@ -80,6 +81,7 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
   const layouts = (name: string): ManifestWeight[] => manifest.weights.filter((w) => w.layoutOf === name);
   const total = manifest.weights.reduce((n, w) => n + (w.count ?? 1), 0);
   let done = 0;
+  const spectra = new Spectra(manifest, base);
   const store: Record<string, Tensor | Tensor[]> = {};
   try {
     for (const weight of weights) {
@@ -93,7 +95,8 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
           if (saved(weight)) parts.push(await adapter!.read(slice.name));
           else if (fromBase(weight)) parts.push(await base.read(slice.name));
           else if (weight.initializer.kind === "base_norm") parts.push(await baseNorm(weight, slice, base));
-          else parts.push(initialValues(weight.initializer, product(slice.shape), seed, slice.name));
+          else if (weight.initializer.kind === "singular") parts.push(await spectra.values(weight, slice, here.indexOf(slice)));
+          else parts.push(initialValues(weight.initializer, slice.shape, seed, slice.name));
         }
         const data = assemble(here, parts);
         for (const w of all) {

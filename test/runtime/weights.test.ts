@@ -47,7 +47,7 @@ describe("reorder", () => {
 describe("first values", () => {
   it("kaiming_uniform fills U(-b, b) with PyTorch's bound", () => {
     // torch.nn.Linear's own: a = sqrt(5) makes b = 1 / sqrt(fan_in).
-    const values = initialValues({ kind: "kaiming_uniform", a: Math.sqrt(5), fanIn: 64 }, 20_000, 1, "x");
+    const values = initialValues({ kind: "kaiming_uniform", a: Math.sqrt(5), fanIn: 64 }, [20_000], 1, "x");
     const bound = 1 / 8;
     expect(Math.max(...values)).toBeLessThanOrEqual(bound);
     expect(Math.max(...values)).toBeGreaterThan(0.99 * bound);
@@ -56,18 +56,18 @@ describe("first values", () => {
     expect(variance / (bound ** 2 / 3)).toBeCloseTo(1, 1);
   });
   it("normal has the spread it was asked for", () => {
-    const values = initialValues({ kind: "normal", std: 0.02 }, 20_000, 1, "x");
+    const values = initialValues({ kind: "normal", std: 0.02 }, [20_000], 1, "x");
     const mean = values.reduce((a, b) => a + b, 0) / values.length;
     const std = Math.sqrt(values.reduce((s, v) => s + (v - mean) ** 2, 0) / values.length);
     expect(Math.abs(mean)).toBeLessThan(0.0005);
     expect(std / 0.02).toBeCloseTo(1, 1);
   });
   it("constants, and a bound of one's own", () => {
-    expect([...initialValues({ kind: "zeros" }, 2, 1, "x"), ...initialValues({ kind: "ones" }, 1, 1, "x"), ...initialValues({ kind: "constant", value: 3 }, 1, 1, "x")]).toEqual([0, 0, 1, 3]);
-    expect(Math.max(...initialValues({ kind: "uniform", bound: 5 }, 100, 1, "x").map(Math.abs))).toBeLessThanOrEqual(5);
+    expect([...initialValues({ kind: "zeros" }, [2], 1, "x"), ...initialValues({ kind: "ones" }, [1], 1, "x"), ...initialValues({ kind: "constant", value: 3 }, [1], 1, "x")]).toEqual([0, 0, 1, 3]);
+    expect(Math.max(...initialValues({ kind: "uniform", bound: 5 }, [100], 1, "x").map(Math.abs))).toBeLessThanOrEqual(5);
   });
   it("depend on seed and name alone", () => {
-    const draw = (seed: number, name: string): number[] => [...initialValues({ kind: "normal", std: 1 }, 4, seed, name)];
+    const draw = (seed: number, name: string): number[] => [...initialValues({ kind: "normal", std: 1 }, [4], seed, name)];
     expect(draw(1, "a")).toEqual(draw(1, "a"));
     expect(draw(1, "a")).not.toEqual(draw(2, "a"));
     expect(draw(1, "a")).not.toEqual(draw(1, "b"));
@@ -109,7 +109,7 @@ describe.each(testBackends)("weights on %s", (name) => {
     const tensors = new Map((await save(store)).map((t) => [t.name, t]));
     const a = tensors.get("layers.1.proj.skill.0.A")!;
     expect(a.shape).toEqual([2, HIDDEN]);
-    expect([...a.data]).toEqual([...initialValues({ kind: "kaiming_uniform", a: Math.sqrt(5), fanIn: HIDDEN }, 12, 7, "layers.1.proj.skill.0.A")]);
+    expect([...a.data]).toEqual([...initialValues({ kind: "kaiming_uniform", a: Math.sqrt(5), fanIn: HIDDEN }, [12], 7, "layers.1.proj.skill.0.A")]);
     // … so an adapter with fewer experts has the same numbers where it has any.
     const fewer = { ...manifest, weights: manifest.weights.filter((w) => w.name !== "layers.proj.router") };
     const other = await placeWeights({ manifest: fewer, backend, base: baseFile(), seed: 7 });

@@ -29,6 +29,9 @@ const experts: Readonly<Record<string, Call>> = {
   ia3: () => "ia3()",
   ia3_input: () => "ia3_input()",
   nothing: () => "nothing()",
+  pissa: (d) => `pissa(rank: ${d.int(1, Math.min(d.sizes.in, d.sizes.out))}, alpha: ${d.real(0.5, 4)})`,
+  goat: (d) => `goat(rank: 1, of: ${d.int(1, 2)})`,
+  goat_rest: (d) => `goat_rest(rank: 1, of: ${d.int(1, 2)}, share: ${d.real(0.1, 1)})`,
 };
 
 /** Routers that tell more about their site than the number of experts: the adapter's fields, and the groups. */
@@ -43,6 +46,8 @@ const routers: Readonly<Record<string, Call>> = {
   threshold: (d) => `threshold(at: ${d.real(0.1, 0.5)}, renormalize: ${d.pick(true, false)})`,
   // Its kinds are those that arrows name.
   task_softmax: (d) => `task_softmax(dim: ${d.int(1, 3)})\nbalance 0.1 * localized() { a -> one\nb -> two }`,
+  skills: (d) => `skills(temperature: ${d.real(0.3, 3)})\nbalance 0.1 * localized() { a -> one\nb -> two }`,
+  loss_free: (d) => `loss_free(${d.int(1, d.experts)}, scale: ${d.real(0.5, 3)})`,
   sentence: (d) => `sentence(temperature: ${d.real(0.3, 3)})`,
   switch: (d) => `switch(${d.int(1, 3)})`,
   noisy_top_k: (d) => `noisy_top_k(${d.int(1, d.experts - 1)})`,

@@ -109,6 +109,13 @@ export const shapeCodes = codes({
     bad: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  (x [position, in], mask [position]) -> [expert] {\n    whole = sum(x * mask, over: position) / max(sum(mask, over: position), 1)\n    softmax(whole @ W, over: expert)\n  }\n}"),
     good: ownRouter("router own() {\n  weight W [in, expert] = zeros()\n  (x [position, in], prompt [position]) -> [expert] {\n    whole = sum(x * prompt, over: position) / max(sum(prompt, over: position), 1)\n    softmax(whole @ W, over: expert)\n  }\n}"),
   },
+  MOE3024: {
+    severity: "warning",
+    title: "weights mixed for every token",
+    explain: "`mix weights` makes one expert of all of them, with the gates as weights: that is cheap where the gates belong to a sample or to its kind (Poly), and one forward pass costs no more than a single expert. With a router that looks at each token every token gets weights of its own, in × rank numbers and more, and memory grows with the batch.",
+    bad: adapting("experts e[2] = lora(rank: 4)\nmix weights\nroute softmax()"),
+    good: adapting("experts e[2] = lora(rank: 4)\nmix weights\nroute sentence()"),
+  },
   MOE3022: {
     severity: "warning",
     title: "a balance without weight",

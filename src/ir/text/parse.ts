@@ -269,7 +269,7 @@ class Parser {
   }
 
   #initializer(): Initializer {
-    const kind = this.#oneOf(["zeros", "ones", "checkpoint", "constant", "normal", "uniform", "kaiming_uniform", "base_norm"], "an initializer");
+    const kind = this.#oneOf(["zeros", "ones", "checkpoint", "constant", "normal", "uniform", "kaiming_uniform", "orthogonal", "base_norm", "singular"], "an initializer");
     const named = (...names: readonly string[]): readonly number[] => {
       this.#expect("(");
       const values = names.map((name, i) => {
@@ -291,6 +291,29 @@ class Parser {
       case "kaiming_uniform": {
         const [a, fanIn] = named("a", "fan_in");
         return { kind, a: a!, fanIn: fanIn! };
+      }
+      case "orthogonal":
+        return { kind, gain: named("gain")[0]! };
+      case "singular": {
+        const label = (name: string, first = false): void => {
+          this.#expect(first ? "(" : ",");
+          this.#word(name);
+          this.#expect(":");
+        };
+        const numbers = (): readonly number[] => {
+          this.#expect("[");
+          return this.#list("]", () => this.#number());
+        };
+        label("axis", true);
+        const axis = this.#name();
+        label("firsts");
+        const firsts = numbers();
+        label("steps");
+        const steps = numbers();
+        label("scale");
+        const scale = this.#number();
+        this.#expect(")");
+        return { kind, axis, firsts, steps, scale };
       }
       case "base_norm": {
         this.#expect("(");

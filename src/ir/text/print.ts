@@ -123,6 +123,10 @@ function printInitializer(i: Initializer): string {
       return `uniform(bound: ${printNumber(i.bound)})`;
     case "kaiming_uniform":
       return `kaiming_uniform(a: ${printNumber(i.a)}, fan_in: ${printNumber(i.fanIn)})`;
+    case "orthogonal":
+      return `orthogonal(gain: ${printNumber(i.gain)})`;
+    case "singular":
+      return `singular(axis: ${describeName(i.axis)}, firsts: [${i.firsts.map(printNumber).join(", ")}], steps: [${i.steps.map(printNumber).join(", ")}], scale: ${printNumber(i.scale)})`;
     case "base_norm":
       return `base_norm(over: ${describeName(i.over)})`;
     default:
