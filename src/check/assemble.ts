@@ -179,6 +179,7 @@ export class Assembly {
           if (!scope.lookup(item.name.text)) this.#elaborator.defineAxis(item.name, item.size, scope);
           break;
         case "require":
+        case "expect":
           break;
       }
     }

@@ -1,3 +1,4 @@
+import type { Diagnostic } from "../diagnostics/index.ts";
 import type { Definitions } from "./definitions.ts";
 import { Elaborator } from "./elaborate.ts";
 import type { Emitter } from "./emitter.ts";
@@ -13,7 +14,7 @@ export interface ElaborationContext {
   readonly lines: (file: string) => LineIndex | undefined;
 }
 
-/** An elaborator that writes to `emitter`, with dropout acting or not. */
-export function elaborator(context: ElaborationContext, emitter: Emitter, training: boolean): Elaborator {
-  return new Elaborator(new TensorOps(emitter, context.lines, context.axes), context.definitions.functions, training);
+/** An elaborator that writes to `emitter`, with dropout acting or not; `warn` takes its warnings. */
+export function elaborator(context: ElaborationContext, emitter: Emitter, training: boolean, warn?: (d: Diagnostic) => void): Elaborator {
+  return new Elaborator(new TensorOps(emitter, context.lines, context.axes), context.definitions.functions, training, warn);
 }

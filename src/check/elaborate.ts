@@ -7,7 +7,6 @@ import type {
   Call,
   Expression,
   FunctionDefinition,
-  ListExpression,
   Name,
   Parameter,
   ParameterType,
@@ -16,6 +15,7 @@ import type {
 } from "../parser/ast.ts";
 import { article, booleanOf, constBinary, example, mismatch, numberOf } from "./constants.ts";
 import { builtins, callBuiltin } from "./builtins.ts";
+import { entryOf, listOf } from "./lists.ts";
 import { Scope } from "./scope.ts";
 import { listed, suggest, unknownFunction, unknownName } from "./suggest.ts";
 import { textOf, valuesIn } from "./text.ts";
@@ -47,6 +47,7 @@ export class Elaborator {
   readonly functions: ReadonlyMap<string, FunctionDefinition>;
   /** Dropout and noise act. */
   readonly training: boolean;
+  /** Takes what is legal and probably wrong; nobody listens where that was said before. */
   readonly warn: (d: Diagnostic) => void;
   /** The axis that the definition being elaborated is mapped over and does not see: an expert's own. */
   mapped: AxisRef | undefined;
@@ -82,7 +83,7 @@ export class Elaborator {
         return found;
       }
       case "list":
-        return constant(this.#list(e, scope));
+        return constant(listOf(e, e.items.map((item) => this.evaluateConst(item, scope, "a list holds compile-time values").value)));
       case "member":
         return this.#member(e, scope);
       case "index":
@@ -112,15 +113,6 @@ export class Elaborator {
       case "call":
         return this.call(e, scope);
     }
-  }
-
-  /** A list. Lists of lists made from constants could double with each line of the text, so their size is bounded. */
-  #list(e: ListExpression, scope: Scope): ConstValue[] {
-    const values = e.items.map((item) => this.evaluateConst(item, scope, "a list holds compile-time values").value);
-    const size = values.reduce<number>((n, v) => n + (listSizes.get(v as object) ?? 1), 0);
-    if (size > 10_000) fail("MOE2012", "a list of more than 10,000 values", { at: e.span });
-    listSizes.set(values, size);
-    return values;
   }
 
   /** An expression that must be known at compile time. */
@@ -207,12 +199,8 @@ export class Elaborator {
 
   #index(e: Extract<Expression, { kind: "index" }>, scope: Scope): Entity {
     const list = this.evaluateConst(e.object, scope, "a list holds compile-time values");
-    if (!Array.isArray(list.value)) return fail("MOE2005", "only a list can be indexed", { at: e.object.span, label: `this is ${showConst(list.value)}` });
-    const index = Math.floor(numberOf(this.evaluateConst(e.index, scope, "an index is known at compile time"), e.index));
-    if (index < 0 || index >= list.value.length) {
-      return fail("MOE2009", `the list has ${list.value.length} entries, counted from 0; this asks for number ${index}`, { at: e.index.span });
-    }
-    return constant(list.value[index]!);
+    const index = numberOf(this.evaluateConst(e.index, scope, "an index is known at compile time"), e.index);
+    return constant(entryOf(e, list.value, index, scope, this.warn));
   }
 
   #binary(e: Binary, scope: Scope): Entity {
@@ -382,20 +370,20 @@ export class Elaborator {
     return fail("MOE2004", `${showConst(value)} is none of the choices ${choices.join(" | ")}`, { at: e.span });
   }
 
+  /** What a definition states of its arguments: an error where `require` does not hold, a warning where `expect` does not. */
   require(item: RequireItem, scope: Scope, what: string, at: Span): void {
-    const condition = this.evaluateConst(item.condition, scope, "`require` states what must hold at compile time");
-    if (typeof condition.value !== "boolean") fail("MOE2005", "`require` needs true or false", { at: item.condition.span });
+    const condition = this.evaluateConst(item.condition, scope, `\`${item.kind}\` states what ${item.kind === "require" ? "must" : "should"} hold at compile time`);
+    if (typeof condition.value !== "boolean") fail("MOE2005", `\`${item.kind}\` needs true or false`, { at: item.condition.span });
     if (condition.value) return;
     const values = new Set<string>();
     for (const part of valuesIn(item.condition)) {
       const v = this.#valueOf(part, scope);
       if (v && (v.value === null || typeof v.value !== "object")) values.add(`${textOf(part)} = ${showConst(v.value)}`);
     }
-    fail("MOE2011", `${what} requires ${textOf(item.condition)}${values.size ? `, and here ${[...values].join(", ")}` : ""}`, {
-      at,
-      secondary: [{ span: item.condition.span, text: "required here" }],
-      notes: item.message ? [item.message.value] : [],
-    });
+    const here = `${textOf(item.condition)}${values.size ? `, and here ${[...values].join(", ")}` : ""}`;
+    const details = (text: string) => ({ at, secondary: [{ span: item.condition.span, text }], notes: item.message ? [item.message.value] : [] });
+    if (item.kind === "expect") this.warn(diagnostic("MOE2040", `${what} expects ${here}`, details("expected here")));
+    else fail("MOE2011", `${what} requires ${here}`, details("required here"));
   }
 
   /** What a name or a field stands for, where that is a compile-time value: for messages. */
@@ -502,6 +490,7 @@ export class Elaborator {
           this.defineAxis(s.name, s.size, scope);
           break;
         case "require":
+        case "expect":
           this.require(s, scope, what, at);
           break;
       }
@@ -527,15 +516,7 @@ export class Elaborator {
     scope.define(name.text, { kind: "axis", axis });
     return axis;
   }
-
-  /** Records a warning at a place. */
-  warning(...args: Parameters<typeof diagnostic>): void {
-    this.warn(diagnostic(...args));
-  }
 }
-
-/** How many values a list holds in all, by the list. */
-const listSizes = new WeakMap<object, number>();
 
 /** Ends a unit of which all has been said already, by the parser or elsewhere: an error with no diagnostics. */
 export class SyntaxUnit extends DiagnosticError {

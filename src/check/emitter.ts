@@ -73,6 +73,8 @@ export interface Emitter {
   number(name: string): Handle;
   /** What the text calls a value, for whoever reads the generated code. */
   label?(handle: Handle, name: string): void;
+  /** What dropout left of a value: a handle of the same tensor, for who follows it. */
+  dropped?(handle: Handle, origin: EmitOrigin): Handle;
   /** The layer's index, a host number, inside a fold's body; a zero outside. */
   layer(): Handle;
   /** A state's next value, where the emitter wants a part of it (see `states.ts`). `state` is the weight's path. */

@@ -10,9 +10,11 @@ import { dryEmitter } from "./emitter.ts";
 import { compareTensors, configSchema, instantiate, type ModelInstance, type TensorHeader } from "./model.ts";
 import { batchValue, StateEmitter, updatesOf } from "./states.ts";
 import { evaluateConstants } from "./params.ts";
+import type { SitePlace } from "./plan.ts";
 import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
+import { routerWarnings } from "./routers.ts";
 import { Scope } from "./scope.ts";
-import { planAdapter } from "./sites.ts";
+import { placeOf, planAdapter } from "./sites.ts";
 import { listed, suggest } from "./suggest.ts";
 import { LineIndex } from "./tensors.ts";
 import { checkAlone } from "./unused.ts";
@@ -32,6 +34,7 @@ export { defaultTrain } from "./train.ts";
 export { Planner, type DataPlan, type Field, type SitePlan, type SitePlace, type Bank, type Group } from "./plan.ts";
 export type { LazyBatch } from "./routing.ts";
 export { Scope } from "./scope.ts";
+export { suppress } from "./suppress.ts";
 export { LineIndex, TensorOps } from "./tensors.ts";
 export { AxisTable, type AxisRef, type Tensor, type Handle } from "./values.ts";
 export type { Emitter, EmitOrigin, Initial, LayerRun, WeightRequest } from "./emitter.ts";
@@ -103,7 +106,7 @@ export function check(input: CheckInput): Checked {
       return index;
     },
   };
-  const dry = elaborator(context, dryEmitter, true);
+  const dry = elaborator(context, dryEmitter, true, reporter.addStated);
   evaluateConstants(input.set, definitions, dry, constants, reporter);
 
   const bases = new Map<string, CheckedBase | undefined>();
@@ -170,6 +173,12 @@ class Reporter {
   addFile(d: Diagnostic, at: Span): void {
     this.#addOnce(d.primary ? d : { ...d, primary: { span: at } }, `${d.code} ${d.message}`);
   }
+
+  /** Adds what a text states of a place: each of its statements may fail there by itself. */
+  readonly addStated = (d: Diagnostic): void => {
+    const keys = [d.primary, ...d.secondary].map((l) => (l ? `${l.span.file}:${l.span.start}-${l.span.end}` : ""));
+    this.#addOnce(d, `${d.code} ${keys.join(" ")}`);
+  };
 
   #addOnce(d: Diagnostic, key: string): void {
     if (d.severity === "error") this.#errors++;
@@ -283,6 +292,7 @@ function checkAdapter(
   if (reporter.errors > before) return undefined;
   const adapter = { name, declaration, base, plan, train: settings };
   proveReach(adapter, context, reporter);
+  for (const d of routerWarnings(plan, context, (path) => sitePlace(path, base.model))) reporter.add(d);
   return reporter.errors > before ? undefined : adapter;
 }
 
@@ -295,10 +305,16 @@ function trainOf(name: string, { trains, parents }: Definitions): TrainDeclarati
   return undefined;
 }
 
+/** The place of a site. */
+function sitePlace(path: string, model: ModelInstance): SitePlace | undefined {
+  const node = model.nodes.find((n) => n.path.join(".") === path);
+  return node && placeOf(node, model);
+}
+
 /** Elaborates once to type-check the whole, and proves that every trainable weight reaches the loss. */
 function proveReach(adapter: CheckedAdapter, context: ElaborationContext, reporter: Reporter): void {
   const emitter = new ReachEmitter();
-  const e = elaborator(context, emitter, true);
+  const e = elaborator(context, emitter, true, reporter.addStated);
   const assembly = new Assembly(e, adapter.base.model, adapter.plan, { statistics: true });
   const forward = assembly.forward(batchTensors(e.ops, () => nothing));
   if ([...adapter.plan.sites.values()].some((p) => updatesOf(p).length > 0)) {

@@ -129,6 +129,7 @@ export function instantiate(definition: ModelDefinition, raw: { readonly [name: 
           if (!inner.names.has(item.name.text)) elaborator.defineAxis(item.name, item.size, inner);
           break;
         case "require":
+        case "expect":
           if (layer === undefined || layer === 0) elaborator.require(item, inner, definition.name.text, at);
           break;
         case "weight":

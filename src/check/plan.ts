@@ -219,7 +219,7 @@ export class Planner {
     for (const clause of at.clauses) {
       if (clause.kind !== "balance") continue;
       guard(() => {
-        if (routeAt) balances.push(this.#balance(clause, scope, place, groups, total(), inText, report));
+        if (routeAt) balances.push(once(balances, this.#balance(clause, scope, place, groups, total(), inText, report), report));
         else if (!firstExperts) report(diagnostic("MOE2024", "a balance weighs a router's gates, and this site has no router", { at: clause.span, help: "list experts and a router, or remove it" }));
       });
     }
@@ -300,7 +300,7 @@ export class Planner {
     const parameters = new Map(definition.parameters.map((p) => [p.name.text, inner.names.get(p.name.text)!]));
     for (const item of definition.items) {
       if (item.kind === "axis") this.#elaborator.defineAxis(item.name, item.size, inner);
-      if (item.kind === "require") this.#elaborator.require(item, inner, definition.name.text, clause.value.span);
+      if (item.kind === "require" || item.kind === "expect") this.#elaborator.require(item, inner, definition.name.text, clause.value.span);
     }
     return { definition, call: clause.value, parameters, shared };
   }
@@ -362,6 +362,16 @@ function weightKey({ weight, layer }: { readonly weight: number | DynamicWeight;
   if (typeof weight === "number") return weight;
   const text = textOf(weight.expression);
   return [text, /\blayer\b/.test(text) ? layer : null];
+}
+
+/** Passes a balance on; says so where the site has the same one already. */
+function once(before: readonly PlannedBalance[], planned: PlannedBalance, report: (d: Diagnostic) => void): PlannedBalance {
+  const key = (b: PlannedBalance): string => JSON.stringify([applicationKey(b), b.unmasked, [...b.map].sort()]);
+  const same = before.find((b) => key(b) === key(planned));
+  if (same) {
+    report(diagnostic("MOE2047", `${planned.definition.name.text} is counted twice`, { at: planned.clause.span, secondary: [{ span: same.clause.span, text: "the same balance is here" }], help: "write it once, with the weight that both have together" }));
+  }
+  return planned;
 }
 
 /** What stands on a linear: a definition. A block takes patches. */

@@ -101,7 +101,7 @@ function linearsOf(block: ModelNode, model: ModelInstance): ModelNode[] {
 }
 
 /** Where a plan is made: a linear's sides, or a block's input with its linears. Undefined for a block without an input axis. */
-function placeOf(node: ModelNode, model: ModelInstance): SitePlace | undefined {
+export function placeOf(node: ModelNode, model: ModelInstance): SitePlace | undefined {
   const layer = { layers: model.layers, ...(node.layer === undefined ? {} : { layer: node.layer }) };
   const [from, to] = node.axes;
   if (node.kind !== "block") return { in: from!, out: to!, ...layer };

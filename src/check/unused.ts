@@ -93,6 +93,7 @@ function sampleOf(definition: MapDefinition, e: Elaborator, place: SitePlace): A
   scope.define("in", { kind: "axis", axis: place.in });
   scope.define("out", { kind: "axis", axis: place.out });
   scope.define("experts", constant(4));
+  scope.define("groups", constant(1));
   const parameters = new Map<string, Entity>();
   for (const p of definition.parameters) {
     const value = p.default ? e.typed(p.type, p.default, scope, p.name.text) : sampleValue(p.type);

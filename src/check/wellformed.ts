@@ -50,7 +50,7 @@ function distinct(names: readonly Name[], found: Diagnostic[], taken: readonly s
 }
 
 function named(items: readonly BodyItem[]): Name[] {
-  return items.flatMap((item) => (item.kind === "require" || item.kind === "update" ? [] : [item.name]));
+  return items.flatMap((item) => ("name" in item && item.kind !== "update" ? [item.name] : []));
 }
 
 function mapItem(d: MapDefinition, item: BodyItem, found: Diagnostic[]): void {

@@ -1,4 +1,4 @@
-import { basePath, check, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
+import { basePath, check, suppress, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
 import { diagnostic, DiagnosticError, didYouMean, fail, type Diagnostic } from "../diagnostics/index.ts";
 import { readCheckpointHeaders } from "../formats/checkpoint.ts";
 import { joinPath, normalizePath, type Host } from "../formats/host.ts";
@@ -104,7 +104,7 @@ export async function checkText(host: Host, file: string, text: string, options:
     text,
     checked,
     texts,
-    diagnostics: [...extra, ...checked.diagnostics],
+    diagnostics: suppress(files, [...extra, ...checked.diagnostics], options.base === undefined && !options.set?.size),
     basePath: (adapter) => options.base ?? fromSpec(file, adapter.base.path),
     headers: (adapter) => {
       const found = checkpoints.get(adapter.base.path);

@@ -185,9 +185,10 @@ class FilePrinter extends ExpressionPrinter {
     if (!("kind" in item)) return { columns: [[this.parameters(item.parameters), this.result(item.result), this.body(item.body)]] };
     switch (item.kind) {
       case "require":
+      case "expect":
         return {
           columns: [
-            group([source.take("require"), " ", this.expression(item.condition), item.message ? [source.take(",", true), indent([source.followsLineComment ? gapDoc(source.gap("none")) : line, source.take()])] : ""]),
+            group([source.take(item.kind), " ", this.expression(item.condition), item.message ? [source.take(",", true), indent([source.followsLineComment ? gapDoc(source.gap("none")) : line, source.take()])] : ""]),
           ],
         };
       case "weight": {

@@ -275,9 +275,9 @@ export type ParameterType =
 
 export type BodyItem = RequireItem | WeightItem | UpdateItem | LinearItem | AxisItem | BlockItem;
 
-/** `require rank <= in, "a rank above the layer's width has no use"` */
+/** `require rank <= in, "a rank above the layer's width has no use"`; `expect` where it is legal otherwise, and probably wrong. */
 export interface RequireItem extends Node, Documented {
-  readonly kind: "require";
+  readonly kind: "require" | "expect";
   readonly condition: Expression;
   readonly message?: StringLiteral;
 }
@@ -339,7 +339,7 @@ export interface Signature extends Node, Documented {
 
 /** Bindings and one result. `result` is a Missing where the text lacks it. */
 export interface Body extends Node {
-  /** `axis`, `require` and `name = expr`, in order. */
+  /** `axis`, `require`, `expect` and `name = expr`, in order. */
   readonly statements: readonly (Binding | AxisItem | RequireItem)[];
   readonly result: Expression;
 }

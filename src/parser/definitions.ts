@@ -21,14 +21,16 @@ export abstract class DefinitionParser extends ParameterParser {
 
   protected readonly require: ParserMethod<[], RequireItem> = this.RULE("require", (): RequireItem => {
     const start = this.here;
-    this.CONSUME(t.Require);
+    const word = this.OR([{ ALT: () => this.CONSUME(t.Require) }, { ALT: () => this.CONSUME(t.Expect) }]);
     const condition = this.want(1, "a condition");
     this.equalsInCondition();
     const message = this.OPTION(() => {
       this.CONSUME(t.Comma);
       return this.wantString();
     });
-    return this.ACTION(() => ({ kind: "require", span: this.spanFrom(start), ...this.docAt(start), condition, ...(message ? { message } : {}) }));
+    return this.ACTION(() => ({
+      kind: word.image as RequireItem["kind"], span: this.spanFrom(start), ...this.docAt(start), condition, ...(message ? { message } : {}),
+    }));
   });
 
   private wantString(): RequireItem["message"] {
@@ -174,7 +176,7 @@ export abstract class DefinitionParser extends ParameterParser {
 
   /** Whether the next word is an item's keyword, and not a name that happens to be spelled so. */
   private startsItem(): boolean {
-    if (this.next(t.Require)) return this.LA(2).tokenType !== t.Equals && (this.startsExpression(2) ? !this.next(t.LParen, 2) || this.sameLine() : false);
+    if (this.next(t.Require) || this.next(t.Expect)) return this.LA(2).tokenType !== t.Equals && (this.startsExpression(2) ? !this.next(t.LParen, 2) || this.sameLine() : false);
     return itemWords.some((word) => this.next(word)) && this.next(t.Identifier, 2);
   }
 
@@ -191,7 +193,7 @@ export abstract class DefinitionParser extends ParameterParser {
           ALT: () => {
             const item = this.SUBRULE(this.item);
             this.ACTION(() => {
-              if (item.kind === "axis" || item.kind === "require") statements.push(item);
+              if (item.kind === "axis" || item.kind === "require" || item.kind === "expect") statements.push(item);
               else items.push(item);
             });
           },

@@ -6,6 +6,7 @@ import { Lines } from "./lines.ts";
 export interface Suppression {
   /** The code as written; that there is such a code is for the reader to check. */
   readonly code: string;
+  readonly codeSpan: Span;
   /** What stands after `because`; "" where nothing does. */
   readonly reason: string;
   /** The comment. */
@@ -16,7 +17,7 @@ export interface Suppression {
   readonly covers: Span;
 }
 
-const pattern = /^\/\/\s*moec:\s*allow\s+([A-Za-z]+[0-9]+)\b(?:\s*,?\s*because\b\s*(.*))?/;
+const pattern = /^\/\/\s*moec:\s*allow\s+(\w+)\b(?:\s*,?\s*because\b\s*(.*))?/d;
 
 /**
  * The suppressions of a file, in the order of the text. One that has its line to itself speaks of the next line that is
@@ -26,7 +27,10 @@ const pattern = /^\/\/\s*moec:\s*allow\s+([A-Za-z]+[0-9]+)\b(?:\s*,?\s*because\b
 export function suppressionsOf(file: SourceFile): readonly Suppression[] {
   const found = file.comments.flatMap((comment) => {
     const match = comment.doc ? null : pattern.exec(comment.text);
-    return match ? [{ comment, code: match[1]!, reason: (match[2] ?? "").trim() }] : [];
+    if (!match) return [];
+    const [start, end] = match.indices![1]!;
+    const codeSpan = { file: comment.span.file, start: comment.span.start + start, end: comment.span.start + end };
+    return [{ comment, code: match[1]!, codeSpan, reason: (match[2] ?? "").trim() }];
   });
   if (found.length === 0) return [];
   const lines = new Lines(file.text);
@@ -38,7 +42,7 @@ export function suppressionsOf(file: SourceFile): readonly Suppression[] {
     if (text.startsWith("//") && begins(line) === span.start) commented.add(line);
   }
   const last = lines.lineOf(file.text.length);
-  return found.map(({ comment, code, reason }) => {
+  return found.map(({ comment, code, codeSpan, reason }) => {
     let line = lines.lineOf(comment.span.start);
     if (begins(line) === comment.span.start) {
       do line++;
@@ -47,6 +51,6 @@ export function suppressionsOf(file: SourceFile): readonly Suppression[] {
     line = Math.min(line, last);
     const start = lines.startOf(line);
     const end = line < last ? start + file.text.slice(start, lines.startOf(line + 1)).replace(/[\r\n]+$/, "").length : file.text.length;
-    return { code, reason, span: comment.span, line, covers: { file: file.path, start, end } };
+    return { code, codeSpan, reason, span: comment.span, line, covers: { file: file.path, start, end } };
   });
 }

@@ -8,7 +8,7 @@ const words = {
   /** Begin a declaration, with its name. */
   declarations: ["base", "adapter", "train", "param", "const", "expert", "router", "balance", "model", "fn"],
   /** Begin a clause or an item. */
-  items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "field", "config", "require", "weight", "frozen", "state", "update", "linear", "axis", "block"],
+  items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "field", "config", "require", "expect", "weight", "frozen", "state", "update", "linear", "axis", "block"],
   /** Stand within a declaration, a clause or an item. */
   within: ["on", "with", "per", "sum", "mean", "over", "sites", "unmasked", "in", "bias", "from", "when", "outputs", "weights", "patch"],
   control: ["if", "then", "else"],
@@ -61,7 +61,7 @@ export function textmate(): object {
       items: {
         patterns: [
           {
-            match: `${begins}(${either(words.items.filter((w) => !["import", "at", "always", "route", "balance", "mix", "unfreeze", "config", "require"].includes(w)))})\\s+(${name})`,
+            match: `${begins}(${either(words.items.filter((w) => !["import", "at", "always", "route", "balance", "mix", "unfreeze", "config", "require", "expect"].includes(w)))})\\s+(${name})`,
             captures: { 2: { name: "keyword.other.moe" }, 3: { name: "variable.other.definition.moe" } },
           },
           { match: `${begins}(${either(words.items)})\\b(?=\\s*$|\\s*\\}|\\s+[\\w"{*(\\[-])`, captures: { 2: { name: "keyword.other.moe" } } },

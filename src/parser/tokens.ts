@@ -63,6 +63,7 @@ export const Unfreeze = keyword("unfreeze");
 export const In = keyword("in");
 export const Config = keyword("config");
 export const Require = keyword("require");
+export const Expect = keyword("expect");
 export const Weight = keyword("weight");
 export const Frozen = keyword("frozen");
 export const State = keyword("state");

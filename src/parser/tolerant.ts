@@ -44,7 +44,7 @@ const ruleNames: Readonly<Record<string, string>> = {
   signature: "a signature",
   contents: "a body",
   body: "a body",
-  require: "`require`",
+  require: "`require` or `expect`",
   weight: "a weight",
   update: "an `update`",
   linear: "a linear",
@@ -65,9 +65,9 @@ const loopContents: Readonly<Record<string, { words: readonly string[]; others?:
   balanceClause: { words: [], others: ["`kind -> group`"] },
   patch: { words: [], others: ["`linear: expert(…)`"] },
   train: { words: [], others: ["a setting"] },
-  definition: { words: ["require", "axis", "weight", "frozen", "state", "update"], others: ["a signature"] },
-  model: { words: ["config", "axis", "weight", "linear", "block", "require"], others: ["a signature"] },
-  contents: { words: ["require", "axis", "weight", "linear", "block"], others: ["`name = value`", "the result"] },
+  definition: { words: ["require", "expect", "axis", "weight", "frozen", "state", "update"], others: ["a signature"] },
+  model: { words: ["config", "axis", "weight", "linear", "block", "require", "expect"], others: ["a signature"] },
+  contents: { words: ["require", "expect", "axis", "weight", "linear", "block"], others: ["`name = value`", "the result"] },
   recordType: { words: [], others: ["a field"] },
 };
 

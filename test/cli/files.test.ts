@@ -31,6 +31,21 @@ describe("check", () => {
     expect(report[0]!.diagnostics[0]!.primary).toMatchObject({ line, column: 11 });
   });
 
+  it("a warning that the spec allows is gone from every command, and from the JSON", async () => {
+    const warned = tinySpec.replace("route softmax()", "route top_k(6)");
+    writeFileSync(path("warned.moe"), warned);
+    writeFileSync(path("allowed.moe"), warned.replace("route", "// moec: allow MOE2040 because all six are wanted\n    route"));
+    for (const command of [["check"], ["build", "-o", "out/allowed"], ["plan"]] as const) {
+      const [name, ...more] = command;
+      expect((await moec([name, "warned.moe", ...more], { cwd })).stderr, name).toContain("warning[MOE2040]");
+      const run = await moec([name, "allowed.moe", ...more], { cwd });
+      expect(run.code, name).toBe(0);
+      expect(run.stderr, name).not.toContain("warning");
+    }
+    const json = JSON.parse((await moec(["check", "--json", "warned.moe", "allowed.moe"], { cwd })).stdout) as { warnings: number }[];
+    expect(json.map((r) => r.warnings)).toEqual([1, 0]);
+  });
+
   it("reads standard input", async () => {
     expect(await moec(["check", "-"], { cwd, input: tinySpec })).toMatchObject({ code: 0 });
     const run = await moec(["check", "-"], { cwd, input: tinySpec.replace("rank: 2", "rank: 2000") });

@@ -62,6 +62,8 @@ describe("the TextMate grammar", () => {
     ["  update b = b + 1", ["update"]],
     ['  linear q [hidden, query] bias x from "y" when not z', ["linear", "bias", "from", "when", "not"]],
     ["  require 1 <= rank and rank <= in", ["require", "and"]],
+    ["  expect 2 <= experts", ["expect"]],
+    ["    expect = a * expect", []],
     ["  block layers[n](h [hidden]) -> [hidden] {", ["block"]],
     ["  config {", ["config"]],
     ["    if a or b then sum(x, over: in) else mean(x)", ["if", "or", "then", "else"]],

@@ -212,7 +212,7 @@ describe("adapters that vary, patches, mixes, state", () => {
   });
 
   it("their words may be names", () => {
-    const words = ["with", "mix", "weights", "outputs", "patch", "frozen", "state", "update"];
+    const words = ["with", "mix", "weights", "outputs", "patch", "frozen", "state", "update", "require", "expect"];
     const file = parse(`fn f(${words.join(", ")}) {\n${words.map((w) => `  ${w} = ${w} + 1`).join("\n")}\n  patch * state\n}`, "t.moe");
     expect(file.diagnostics).toEqual([]);
   });

@@ -22,7 +22,7 @@ export async function explain(terminal: Terminal, code: string | undefined): Pro
   terminal.print(bold(`${name}: ${row.title}`));
   terminal.print(`\n${wrap(row.explain, 88)}`);
   if (row.bad) {
-    terminal.print(`\n${bold("This is refused:")}\n\n${indent(row.bad)}`);
+    terminal.print(`\n${bold(row.severity === "error" ? "This is refused:" : "This gives a warning:")}\n\n${indent(row.bad)}`);
     // The texts are kept so that they give exactly this code (a test holds them to it); here they do it before the reader's eyes.
     const { diagnostics, texts } = await checkSpecimen(row.bad);
     const shown = diagnostics.filter((d) => d.code === name);

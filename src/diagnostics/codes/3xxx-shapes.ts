@@ -123,4 +123,11 @@ export const shapeCodes = codes({
     bad: adapting("experts e[2] = lora(rank: 4)\nexperts f[2] = lora(rank: 4)\nroute softmax()\nbalance 0 * localized() { facts -> e  tasks -> f }"),
     good: adapting("experts e[2] = lora(rank: 4)\nexperts f[2] = lora(rank: 4)\nroute softmax()\nbalance 0.1 * localized() { facts -> e  tasks -> f }"),
   },
+  MOE3025: {
+    severity: "warning",
+    title: "a balance that balances nothing",
+    explain: "From this balance no gradient flows to a weight of the router: the gates do not depend on one, or the balance stops it on the way. The term would be added to the loss all the same, and the use of the experts would stay as it is.",
+    bad: adapting("experts e[2] = lora(rank: 4)\nroute even()\nbalance 0.1 * importance()", "router even() {\n  (x [in]) -> [expert] = 1 / experts\n}"),
+    good: adapting("experts e[2] = lora(rank: 4)\nroute even()", "router even() {\n  (x [in]) -> [expert] = 1 / experts\n}"),
+  },
 });
