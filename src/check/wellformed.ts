@@ -125,8 +125,8 @@ export function unknownNames(d: MapDefinition | FunctionDefinition, functions: R
         for (const c of n.choices) own.add(c.text);
         break;
       case "name":
-        // An initial value may speak of `nth`, the expert's number.
-        if (d.kind === "expert" && n.text === "nth") break;
+        // An initial value may speak of `nth`, the expert's number, and of the frozen weight; a body has to ask for it.
+        if (d.kind === "expert" && (n.text === "nth" || n.text === "W")) break;
         if (!compared.has(n)) uses.push({ name: n, call: false });
         break;
       case "binary":

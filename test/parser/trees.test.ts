@@ -205,7 +205,7 @@ describe("adapters that vary, patches, mixes, state", () => {
           { kind: "weight", role: "weight", name: { text: "W" } },
           { kind: "weight", role: "frozen", name: { text: "V" } },
           { kind: "weight", role: "state", name: { text: "b" } },
-          { kind: "update", name: { text: "b" }, value: { kind: "binary", operator: "+" } },
+          { kind: "update", name: { text: "b" }, body: { result: { kind: "binary", operator: "+" } } },
         ],
       },
     ]);

@@ -261,9 +261,4 @@ export const nameCodes = codes({
     bad: adapting("experts e[2] = lora(rank: 4)\nroute softmax()\nbalance 0.01 * importance()\nbalance 0.1 * importance()"),
     good: adapting("experts e[2] = lora(rank: 4)\nroute softmax()\nbalance 0.11 * importance()"),
   },
-  MOE2090: {
-    severity: "error",
-    title: "not there yet",
-    explain: "The language has a spelling for this, and the compiler does not carry it out yet. Nothing is trained that would silently mean less than what is written.",
-  },
 });
