@@ -38,7 +38,7 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
     e,
     {
       at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] },
-      banks: definition.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 4, start: 0 }] : [],
+      banks: definition.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 1, start: 0 }] : [],
       patches: [],
       groups,
       experts: 4,
