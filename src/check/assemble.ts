@@ -66,6 +66,8 @@ export interface Forward {
   readonly vocab: AxisRef;
   /** Scalar: the weighted sum of all balance terms; absent where there is none. */
   readonly balance?: Tensor;
+  /** [sample, position, expert]: those of a router of the whole model, where it is the only one. */
+  readonly gates?: Tensor;
   /** [sample, groups]: shares averaged over sites; absent where nothing is routed. */
   readonly usage?: Tensor;
 }
@@ -113,6 +115,7 @@ export class Assembly {
       logits,
       vocab: rest[0]!,
       ...(this.#totals.balance ? { balance: this.#totals.balance } : {}),
+      ...(this.#whole?.routed.size === 1 && this.#gates.length === 1 ? { gates: this.#gates[0]! } : {}),
       ...(this.#totals.usage ? { usage: this.#meanUsage(this.#totals.usage) } : {}),
     };
   }

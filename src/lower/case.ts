@@ -99,7 +99,7 @@ export function lowerCase(context: ElaborationContext, shape: CaseShape): Lowere
     const logits = ops.transpose(forward.logits, [...rows, forward.vocab]);
     const nll = negativeLogLikelihood(ops, logits, forward.vocab, targets, counted);
     const mean = ops.arithmetic("div", ops.reduce("sum", nll, rows), ops.reduce("sum", counted, rows));
-    finish(logits, "logits", mean, forward.balance);
+    finish(logits, "logits", mean, forward.balance, forward.gates ? inOrder(ops, forward.gates, rows) : undefined);
   }
   const finished = emitter.finish(outputs.map(([name, t]) => [name, t.handle] as const), ops.origin());
   const names = outputs.map(([name]) => name);

@@ -35,6 +35,7 @@ const models: readonly Case[] = ([
   ["llama_tiny", 23],
   ["llama_tiny_lora_mlp", 14],
   ["llama_tiny_loramoe", 160],
+  ["xlora_tiny_llama", 5],
 ] as const).map(([name, compared]) => [name, compared, name]);
 
 /** In a case, but no result: PEFT reports the norm that its gradient does not go through. */

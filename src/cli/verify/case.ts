@@ -194,13 +194,16 @@ function namesFor(sites: readonly (readonly [string, string, SitePlan])[]): (our
   const known = new Map<string, string[]>();
   for (const [ours, theirs, plan] of sites) {
     const prefix = theirs === "" ? "" : `${theirs}.`;
+    // One router of the whole model: X-LoRA's classifier.
+    const routed = plan.scope === "model" ? "router" : `${ours}.router`;
     for (const w of plan.router ? weightNames(plan.router) : []) {
-      known.set(`${ours}.router.${w}`, w === "W" ? [`${prefix}router.weight`, `${prefix}gate.weight`] : [`${prefix}router.${w}`, `${prefix}${w.replace("_", ".")}`, `${prefix}task_${w}.weight`]);
+      known.set(`${routed}.${w}`, w === "W" ? [`${prefix}router.weight`, `${prefix}gate.weight`, "classifier.weight"] : [`${prefix}router.${w}`, `${prefix}${w.replace("_", ".")}`, `${prefix}task_${w}.weight`, ...(plan.scope === "model" ? [`classifier.${w}`] : [])]);
     }
     let number = 0;
     const bank = (owner: string, applied: Bank): void => {
       for (const w of weightNames(applied)) {
-        const names = [`${prefix}expert.${number}.${w}`];
+        // Whole adapters that are mixed (X-LoRA) hold a model each, in which a site has its whole name.
+        const names = [`${prefix}expert.${number}.${w}`, `adapter.${number}.model.${theirs}.${w}`];
         // What stands alone at its site need not be numbered: "magnitude", "ia3.l", PEFT's "lora_A".
         // A variant goes by the name of its kind: "ia3.l" is ia3_input's too.
         const { text } = applied.definition.name;
