@@ -13,7 +13,9 @@
  *               these facts are in train.jsonl, half are not: the second half shows forgetting.
  * three-kinds.jsonl  as many rows of train.jsonl for each of three kinds: facts, puzzles (the tasks `sort` and `letter`)
  *               and reviews.
+ * clustered.jsonl  the same rows with the cluster of their instruction, found by k-means (clusters.mjs), in place of a kind.
  */
+import { clusters } from "./clusters.mjs";
 import * as facts from "./facts.mjs";
 import { reading } from "./reading.mjs";
 import { settle } from "./settle.mjs";
@@ -95,6 +97,7 @@ const trainFactRows = 800;
 
 /** Rows of each kind in three-kinds.jsonl, and the kind of a row by the first word of its id. */
 const rowsOfKind = 200;
+const clusterCount = 8;
 const kindOf = { fact: "fact", sort: "puzzle", letter: "puzzle", review: "review" };
 
 export function makeData() {
@@ -122,7 +125,14 @@ export function makeData() {
     "train.jsonl": trained,
     "test.jsonl": [...heldOut, ...test],
     "three-kinds.jsonl": three,
+    "clustered.jsonl": clustered(three),
   };
+}
+
+/** The rows with the cluster of their instruction in place of a kind. */
+function clustered(rows) {
+  const found = clusters(rows.map((row) => row.prompt), clusterCount);
+  return rows.map(({ kind: _, ...row }, i) => ({ ...row, cluster: found[i] }));
 }
 
 if (process.argv[1] === import.meta.filename) {
