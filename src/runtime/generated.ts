@@ -2,11 +2,11 @@
  * What generated code calls beside TensorFlow.js itself. Every helper borrows its arguments and returns tensors that the
  * caller owns; what it makes on the way is freed before it returns (`addInto` alone consumes what it is given, and says so).
  */
-import type { Scalar, Tensor, Tensor2D } from "@tensorflow/tfjs-core";
+import type { Scalar, Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
 import { randomNormal, randomUniform } from "./backends/random.ts";
 import { floatOf } from "./portable.ts";
-import type { CompiledProgram, Tf, WeightStore } from "./program.ts";
+import type { BatchInput, CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
 export { broadcastOf, cosOf, floatOf, sinOf, transposeOf, whereOf } from "./portable.ts";
@@ -33,6 +33,13 @@ export function weightsOf(store: WeightStore, name: string, count: number): read
   const found = Object.hasOwn(store, name) ? store[name] : undefined;
   if (!Array.isArray(found) || found.length !== count) throw new TypeError(`the store has no list of ${count} tensors ${JSON.stringify(name)}`);
   return found as readonly Tensor[];
+}
+
+/** A field of the data, [sample]. Throws a TypeError where the batch lacks it. */
+export function fieldOf(input: Pick<BatchInput, "fields">, name: string): Tensor1D {
+  const found = Object.hasOwn(input.fields, name) ? input.fields[name] : undefined;
+  if (found === undefined) throw new TypeError(`the batch has no field ${JSON.stringify(name)}`);
+  return found;
 }
 
 /** The `axis` of a tensor's shape in units of `factor`: how a batch tells its sizes. RangeError where it does not divide. */

@@ -74,7 +74,7 @@ describe("what is built of the examples", () => {
       written.push(`${name}.ts`);
     }
     expect(complaints(command, folder, written)).toBe("");
-  });
+  }, 180_000);
 });
 
 describe.each(fastTestBackends)("ten steps of each example on %s", (name) => {

@@ -117,6 +117,7 @@ class EntryPrinter {
   #argument(role: Role, binding: Binding, type: Type, seen: Set<string>): string {
     const as = this.#scope.types ? ` as ${typeText(type)}` : "";
     if (binding.kind === "input") {
+      if (binding.name.startsWith("fields.")) return `${this.#scope.helper("fieldOf")}(input, ${literal(binding.name.slice("fields.".length))})`;
       const from = type.kind === "number" ? "host" : "input";
       return `${from}${property(binding.name)}`;
     }
@@ -155,7 +156,6 @@ class EntryPrinter {
   }
 }
 
-/** "fields.cluster" is the member of a member. */
 function property(name: string): string {
-  return name.split(".").map((part) => (/^[A-Za-z_][A-Za-z0-9_]*$/.test(part) ? `.${part}` : `[${literal(part)}]`)).join("");
+  return /^[A-Za-z_][A-Za-z0-9_]*$/.test(name) ? `.${name}` : `[${literal(name)}]`;
 }
