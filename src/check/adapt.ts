@@ -3,7 +3,7 @@ import { axisNames, bindOffers, definitionScope, evaluateSignature, signatureOf 
 import type { Elaborator } from "./elaborate.ts";
 import type { FrozenSource } from "./emitter.ts";
 import type { Bank, SitePlace, SitePlan } from "./plan.ts";
-import { route, type Routed, type RoutingInput } from "./routing.ts";
+import { route, type ExpertWeights, type Routed, type RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
 import type { AxisRef, Tensor } from "./values.ts";
 import { items } from "./weights.ts";
@@ -27,7 +27,7 @@ export interface SiteOutput extends Balanced {
 
 /** Applies a plan to one linear whose router is its own: `route`, `applyExperts` and `balance` together. */
 export function applySite(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: SiteInput): SiteOutput {
-  const routed = route(elaborator, plan, place, input);
+  const routed = route(elaborator, plan, place, routingOf(elaborator, plan, place, input));
   const output = applyExperts(elaborator, plan, place, input, routed);
   const balanced: Balanced = input.statistics && routed ? balance(elaborator, plan, place, routed, input) : { terms: [] };
   return { output, ...balanced, ...(routed ? { gates: routed.gates } : {}) };
@@ -67,6 +67,22 @@ export function shareOf(elaborator: Elaborator, bank: Pick<Bank, "name" | "start
 
 /** What a bank's experts add to a linear, for each of them where they have an axis; `mix`ed into one where that is asked for. */
 export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput, mix?: Tensor): Tensor {
+  const scope = bankScope(elaborator, bank, place, axis, plan, input, mix);
+  const signature = signatureOf(bank);
+  const body = new Scope(scope);
+  const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
+  bindOffers(elaborator, bank, signature, body, offers, "an expert");
+  const outer = elaborator.mapped;
+  elaborator.mapped = axis;
+  try {
+    return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body, [place.out]));
+  } finally {
+    elaborator.mapped = outer;
+  }
+}
+
+/** The scope of a bank's definition at its site, with its weights. */
+function bankScope(elaborator: Elaborator, bank: Bank, place: SitePlace, axis: AxisRef | undefined, plan: SitePlan, input: SiteInput, mix?: Tensor): Scope {
   const scope = definitionScope(bank, place, [input.x, input.y]);
   if (axis) scope.hidden.add(axis.name);
   // Files keep experts apart, under the groups' names: how they are stacked is nobody's business there.
@@ -80,15 +96,37 @@ export function expert(elaborator: Elaborator, bank: Bank, place: SitePlace, axi
   };
   const shared = (layer: number | undefined): string[] => [`${input.filePrefix(layer)}.${bank.name}.shared`];
   items(elaborator, bank, scope, place, axis, { own: names, start: bank.start, shared, frozen: input.frozen, ...(mix ? { mix } : {}) });
-  const signature = signatureOf(bank);
-  const body = new Scope(scope);
-  const offers = new Map([["x", input.x], ["y", input.y], ["W", input.W]]);
-  bindOffers(elaborator, bank, signature, body, offers, "an expert");
-  const outer = elaborator.mapped;
-  elaborator.mapped = axis;
-  try {
-    return elaborator.ops.at(signature.span, () => evaluateSignature(elaborator, bank, signature, body, [place.out]));
-  } finally {
-    elaborator.mapped = outer;
-  }
+  return scope;
+}
+
+/**
+ * The weights of a site's routed experts, by name, where all of them are of one definition with equal arguments: a router may
+ * look at them (Arrow). They are the very weights that the experts compute with.
+ */
+function expertWeights(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: SiteInput): ExpertWeights | undefined {
+  const { ops } = elaborator;
+  const routed = plan.banks.filter((b) => !b.always);
+  const [bank] = routed;
+  if (!bank || routed.length > 1 || plan.patches.length > 0) return undefined;
+  const axis = ops.axes.get("expert", plan.experts);
+  const path = [...ops.path, bank.name];
+  return {
+    names: bank.definition.items.flatMap((i) => (i.kind === "weight" ? [i.name.text] : [])),
+    scope: () => {
+      const outer = ops.path;
+      ops.path = path;
+      try {
+        return bankScope(elaborator, bank, place, axis, plan, input);
+      } finally {
+        ops.path = outer;
+      }
+    },
+  };
+}
+
+/** What a site's router is given: what the site has, and where it is the linear's own the experts' weights too. */
+export function routingOf(elaborator: Elaborator, plan: SitePlan, place: SitePlace, input: SiteInput): RoutingInput {
+  if (plan.scope !== "linear") return input;
+  const experts = expertWeights(elaborator, plan, place, input);
+  return experts ? { ...input, experts } : input;
 }

@@ -1,6 +1,6 @@
 import { fail } from "../diagnostics/index.ts";
 import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
-import { applyExperts, expert, shareOf, type SiteInput } from "./adapt.ts";
+import { applyExperts, expert, routingOf, shareOf, type SiteInput } from "./adapt.ts";
 import { balance } from "./balances.ts";
 import { asksFor } from "./definition.ts";
 import type { LayerRun } from "./emitter.ts";
@@ -258,7 +258,7 @@ export class Assembly {
       ...this.#frozenOf(node, path, y, W),
     };
     return ops.at(plan.at.span, () => {
-      const routed = plan.scope === "linear" ? this.#routed(plan, place, input) : this.#routeShared(plan, place, plan.scope);
+      const routed = plan.scope === "linear" ? this.#routed(plan, place, routingOf(this.#elaborator, plan, place, input)) : this.#routeShared(plan, place, plan.scope);
       return applyExperts(this.#elaborator, plan, place, input, routed);
     });
   }

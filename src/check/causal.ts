@@ -1,10 +1,12 @@
 import { diagnostic, fail, type Diagnostic } from "../diagnostics/index.ts";
+import { routingOf } from "./adapt.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import type { EmitOrigin, Emitter } from "./emitter.ts";
 import type { Reports } from "./params.ts";
 import { applicationKey, type DataPlan, type SitePlace, type SitePlan } from "./plan.ts";
 import { route } from "./routing.ts";
-import type { AxisRef, Tensor } from "./values.ts";
+import { standIn } from "./standin.ts";
+import type { AxisRef } from "./values.ts";
 
 /**
  * The proof that a router is causal: no gate of a token may depend on a later one, or on the other samples of the batch.
@@ -145,25 +147,14 @@ export class SightEmitter implements Emitter {
 export function proveCausal(context: ElaborationContext, plan: SitePlan, place: SitePlace, data: DataPlan, report: (d: Diagnostic) => void = () => {}): void {
   if (!plan.router) return;
   const e = elaborator(context, new SightEmitter(), true);
-  const sample = context.axes.get("sample", "sample");
-  const position = context.axes.get("position", "position");
-  const hidden = context.axes.get("hidden", 64);
-  const make = (axes: Tensor["axes"], more: Partial<Sight> = {}, dtype: Tensor["dtype"] = "f32"): Tensor => ({
-    kind: "tensor", axes, dtype, handle: { ...blind, positions: new Set(axes.filter((a) => a.size === "position").map((a) => a.name)), ...more },
+  const input = standIn(context, place, data, (name, axes): Sight => {
+    const positions = new Set(axes.filter((a) => a.size === "position").map((a) => a.name));
+    return { ...blind, positions, ...(name === "prompt" ? { prompt: positions } : {}) };
   });
-  const routed = route(e, plan, place, {
-    x: make([sample, position, place.in]),
-    mask: make([sample, position]),
-    kind: make([sample], {}, "i32"),
-    data,
-    batch: { prompt: () => make([sample, position], { prompt: new Set(["position"]) }), field: (f) => make([sample], {}, f.values === undefined ? "f32" : "i32") },
-    firstPass: () => ({ states: make([sample, position, hidden]), hidden }),
-    filePrefix: () => "",
-    sites: 1,
-  });
+  const routed = route(e, plan, place, routingOf(e, plan, place, input));
   const beyond = (routed?.compact.handle as Sight | undefined)?.beyond;
   if (!beyond) {
-    if (plan.mix === "weights" && routed?.compact.axes.includes(position)) {
+    if (plan.mix === "weights" && routed?.compact.axes.some((a) => a.size === "position")) {
       report(diagnostic("MOE3024", `${plan.router.definition.name.text} gives every token gates of its own, and this mixes weights: each token gets a copy of them`, {
         at: plan.router.call.span,
         help: "mix outputs, which computes the same for experts that are linear in their weights' product and costs no copies; or route by sample (`sentence`), by kind or by a field",

@@ -1,12 +1,13 @@
 import { diagnostic, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import { routingOf } from "./adapt.ts";
 import type { AdapterPlan } from "./assemble.ts";
 import { balance } from "./balances.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import type { Emitter } from "./emitter.ts";
 import { planKey, type DataPlan, type SitePlace, type SitePlan } from "./plan.ts";
 import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
-import { route, type RoutingInput } from "./routing.ts";
-import type { Tensor } from "./values.ts";
+import { route } from "./routing.ts";
+import { standIn } from "./standin.ts";
 
 /**
  * What is legal and probably wrong with a router and the balances on its gates, each looked at by itself, without the
@@ -46,7 +47,8 @@ const following: Emitter = {
 /** Gates that depend on what dropout left of the router's input. */
 function dropped(site: SitePlan, place: SitePlace, data: DataPlan, context: ElaborationContext): Diagnostic[] {
   const e = elaborator(context, following, true);
-  const gates = route(e, site, place, inputOf(place, data, context, untouched))?.gates.handle as Trace | undefined;
+  const input = standIn(context, place, data, () => untouched);
+  const gates = route(e, site, place, routingOf(e, site, place, input))?.gates.handle as Trace | undefined;
   if (!gates?.dropped) return [];
   const { call, definition } = site.router!;
   return [
@@ -61,8 +63,8 @@ function dropped(site: SitePlan, place: SitePlace, data: DataPlan, context: Elab
 /** Balances from which no gradient flows to a weight of the router: they would only move what the layers before compute. */
 function detached(site: SitePlan, place: SitePlace, data: DataPlan, context: ElaborationContext): Diagnostic[] {
   const e = elaborator(context, new ReachEmitter(), true);
-  const input = inputOf(place, data, context, nothing);
-  const routed = route(e, site, place, input);
+  const input = standIn(context, place, data, () => nothing);
+  const routed = route(e, site, place, routingOf(e, site, place, input));
   if (!routed) return [];
   const { terms } = balance(e, site, place, routed, input);
   return site.balances.flatMap(({ definition, clause, weight }, i) => {
@@ -75,21 +77,4 @@ function detached(site: SitePlan, place: SitePlace, data: DataPlan, context: Ela
       }),
     ];
   });
-}
-
-function inputOf(place: SitePlace, data: DataPlan, context: ElaborationContext, handle: object): RoutingInput {
-  const sample = context.axes.get("sample", "sample");
-  const position = context.axes.get("position", "position");
-  const make = (axes: Tensor["axes"], dtype: Tensor["dtype"] = "f32"): Tensor => ({ kind: "tensor", axes, dtype, handle });
-  const hidden = context.axes.get("hidden", 64);
-  return {
-    x: make([sample, position, place.in]),
-    mask: make([sample, position]),
-    kind: make([sample], "i32"),
-    data,
-    batch: { prompt: () => make([sample, position]), field: (f) => make([sample], f.values === undefined ? "f32" : "i32") },
-    firstPass: () => ({ states: make([sample, position, hidden]), hidden }),
-    filePrefix: () => "",
-    sites: 1,
-  };
 }

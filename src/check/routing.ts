@@ -20,10 +20,19 @@ export interface RoutingInput {
   readonly batch: LazyBatch;
   /** The base's own last hidden states at each token, [sample, position, hidden], where a whole model is elaborated. */
   readonly firstPass?: () => { readonly states: Tensor; readonly hidden: AxisRef };
+  /** What a linear's own router may look at of its experts. */
+  readonly experts?: ExpertWeights;
   /** Names of adapter tensors for a layer: prefix is the path there. */
   readonly filePrefix: (layer: number | undefined) => string;
   /** How many routers the clause has, for a mean over them. */
   readonly sites: number;
+}
+
+/** The weights of experts that are all of one definition. */
+export interface ExpertWeights {
+  readonly names: readonly string[];
+  /** The definition's scope with the weights, which are mapped over `expert`; made when a router asks. */
+  readonly scope: () => Scope;
 }
 
 /** Tensors that a batch brings where a program asks for them. */
@@ -69,7 +78,7 @@ function router(elaborator: Elaborator, plan: SitePlan, place: SitePlace, expert
   if (asksFor(signature, "kind") && kinds.length === 0) {
     fail("MOE2026", `${applied.definition.name.text} looks at the kind of data, and the adapter lists none`, { at: applied.call.span, help: "list them at the top of the adapter: kinds translation, summary" });
   }
-  requireFields(applied, signature, fields);
+  requireFields(applied, signature, fields, input.experts?.names ?? []);
   const first = asksFor(signature, "first_pass") ? input.firstPass?.() : undefined;
   if (first) scope.define("hidden", { kind: "axis", axis: first.hidden });
   if (mentionsAxis(signature, "position")) scope.define("position", { kind: "axis", axis: ops.axes.get("position", "position") });
@@ -84,6 +93,7 @@ function router(elaborator: Elaborator, plan: SitePlan, place: SitePlace, expert
     offers.set(f.name, () => (values === undefined ? input.batch.field(f) : oneHot(elaborator, input.batch.field(f), ops.axes.get(f.name, values))));
   }
   if (first) offers.set("first_pass", first.states);
+  if (input.experts) offerWeights(signature, input.experts, scope, offers);
   bindOffers(elaborator, applied, signature, body, offers, "a router");
   const before = new Set(body.names.keys());
   const position = body.lookup("position");
@@ -99,11 +109,27 @@ function router(elaborator: Elaborator, plan: SitePlan, place: SitePlace, expert
   return { gates, compact, intermediates, scope: body };
 }
 
+/** Offers the experts' weights that a signature asks for, and puts their own axes in scope under the names that the experts give them. */
+function offerWeights(signature: Signature, experts: ExpertWeights, scope: Scope, offers: Map<string, Offer>): void {
+  const asked = signature.parameters.filter((p) => p.kind === "tensor" && experts.names.includes(p.name.text) && !offers.has(p.name.text));
+  if (asked.length === 0) return;
+  const own = experts.scope();
+  for (const p of asked) {
+    const weight = own.lookup(p.name.text);
+    if (weight?.kind !== "tensor") continue;
+    offers.set(p.name.text, weight);
+    for (const axis of weight.axes) {
+      const name = own.nameOf(axis);
+      if (!scope.lookupAxis(name)) scope.define(name, { kind: "axis", axis });
+    }
+  }
+}
+
 /** What a router asks for along an axis of its own name, or of none, is a field of the data: the adapter must declare it. */
-function requireFields({ definition, call }: Applied, signature: Signature, fields: readonly Field[]): void {
+function requireFields({ definition, call }: Applied, signature: Signature, fields: readonly Field[], weights: readonly string[]): void {
   for (const p of signature.parameters) {
     const axes = p.kind === "tensor" && p.axes ? p.axes.axes.map((a) => a.text) : undefined;
-    if (!axes || axes.some((a) => a !== p.name.text) || offered.includes(p.name.text) || fields.some((f) => f.name === p.name.text)) continue;
+    if (!axes || axes.some((a) => a !== p.name.text) || offered.includes(p.name.text) || weights.includes(p.name.text) || fields.some((f) => f.name === p.name.text)) continue;
     const names = fields.map((f) => f.name);
     const [near] = nearest(p.name.text, names, 1);
     fail("MOE2015", `${definition.name.text} looks at the field "${p.name.text}" of the data, and the adapter declares ${near === undefined ? "none" : `"${near}"`}`, {

@@ -6,8 +6,9 @@ import { dryEmitter } from "./emitter.ts";
 import { proveCausal } from "./causal.ts";
 import type { Applied, Field, SitePlace, SitePlan } from "./plan.ts";
 import { offered } from "./routing.ts";
+import { standIn } from "./standin.ts";
 import { Scope } from "./scope.ts";
-import { constant, type Entity, type Tensor } from "./values.ts";
+import { constant, type Entity } from "./values.ts";
 
 /** What a balance is given whatever the router is. */
 const alwaysGiven = ["gates", "mask", "matched"];
@@ -24,46 +25,37 @@ export function checkAlone(definition: MapDefinition, context: ElaborationContex
   const router = routing && sampleOf(routing, e, place);
   if (!applied || !router) return;
   const { span } = definition.name;
-  const hidden = context.axes.get("hidden", 64);
-  const groups = [{ name: "group", start: 0, count: 4, kind: definition.name.text, span }];
-  const sample = context.axes.get("sample", "sample");
-  const position = context.axes.get("position", "position");
-  const make = (axes: Tensor["axes"], dtype: Tensor["dtype"] = "f32"): Tensor => ({ kind: "tensor", axes, dtype, handle: null });
-  if (definition.kind === "router") {
-    const plan: SitePlan = { at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] }, banks: [], patches: [], groups, experts: 4, router, balances: [], unfreeze: false, scope: "linear", mix: "outputs" };
-    proveCausal(context, plan, place, { kinds: ["kind"], fields: fieldsFor(routing) });
-  }
-  const clause = { kind: "balance" as const, span, value: applied.call, map: [] };
-  applySite(
-    e,
-    {
-      at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] },
-      banks: definition.kind === "expert" ? [{ ...applied, name: "group", always: false, count: 1, start: 0 }] : [],
-      patches: [],
-      groups,
-      experts: 4,
-      router,
-      balances: definition.kind === "balance" ? [{ ...applied, clause, weight: 1, reduction: "sum", unmasked: false, map: new Map([["kind", ["group"]]]) }] : [],
-      unfreeze: false,
-      scope: "linear",
-      mix: "outputs",
-    },
-    place,
-    {
-      x: make([sample, position, place.in]),
-      y: make([sample, position, place.out]),
-      W: make([place.in, place.out]),
-      mask: make([sample, position]),
-      kind: make([sample], "i32"),
-      data: { kinds: ["kind"], fields: fieldsFor(routing) },
-      batch: { prompt: () => make([sample, position]), field: (f) => make([sample], f.values === undefined ? "f32" : "i32") },
-      firstPass: () => ({ states: make([sample, position, hidden]), hidden }),
-      frozen: { tensor: () => "site.weight", order: [place.out, place.in] },
-      statistics: true,
-      filePrefix: () => "site",
-      sites: 1,
-    },
-  );
+  // A router may look at its experts' weights: those of a definition that has what it asks for.
+  const looked = weightsAskedOf(routing);
+  const wanted = looked.length ? [...context.definitions.experts.values()].find((x) => looked.every((name) => weightsOf(x).has(name))) : definition.kind === "expert" ? definition : undefined;
+  const expert = wanted && sampleOf(wanted, e, place);
+  if (looked.length && !expert) return;
+  const plan: SitePlan = {
+    at: { kind: "at", span: definition.span, path: { span, segments: [] }, clauses: [] },
+    banks: expert ? [{ ...expert, name: "group", always: false, count: looked.length ? 4 : 1, start: 0 }] : [],
+    patches: [],
+    groups: [{ name: "group", start: 0, count: 4, kind: definition.name.text, span }],
+    experts: 4,
+    router,
+    balances: definition.kind === "balance" ? [{ ...applied, clause: { kind: "balance", span, value: applied.call, map: [] }, weight: 1, reduction: "sum", unmasked: false, map: new Map([["kind", ["group"]]]) }] : [],
+    unfreeze: false,
+    scope: "linear",
+    mix: "outputs",
+  };
+  const data = { kinds: ["kind"], fields: fieldsFor(routing) };
+  if (definition.kind === "router") proveCausal(context, plan, place, data);
+  applySite(e, plan, place, standIn(context, place, data, () => null));
+}
+
+/** The names of an expert's weights. */
+function weightsOf(expert: MapDefinition): ReadonlySet<string> {
+  return new Set(expert.items.flatMap((i) => (i.kind === "weight" ? [i.name.text] : [])));
+}
+
+/** What a router asks for that is neither given to every router nor a field of the data: weights of its experts. */
+function weightsAskedOf(router: MapDefinition): string[] {
+  const fields = fieldsFor(router).map((f) => f.name);
+  return (router.signature?.parameters ?? []).flatMap((p) => (p.kind !== "tensor" || offered.includes(p.name.text) || fields.includes(p.name.text) ? [] : [p.name.text]));
 }
 
 /** A router that names all that a balance asks for; the plain softmax where it asks for nothing special. */

@@ -36,6 +36,8 @@ const experts: Readonly<Record<string, Call>> = {
 
 /** Routers that tell more about their site than the number of experts: the adapter's fields, and the groups. */
 const fields: Readonly<Record<string, string>> = { cluster_and_universal: "field cluster[3]" };
+/** Routers that look at their experts: all of one definition. */
+const alike = (d: Draw): string => `experts one[${d.experts}] = lora(rank: ${d.int(1, Math.min(d.sizes.in, d.sizes.out))})`;
 const universal = (d: Draw): string => `experts one[${d.experts - 1}] = lora(rank: 1)\nexperts two[1] = lora(rank: 2)`;
 
 const routers: Readonly<Record<string, Call>> = {
@@ -47,6 +49,7 @@ const routers: Readonly<Record<string, Call>> = {
   // Its kinds are those that arrows name.
   task_softmax: (d) => `task_softmax(dim: ${d.int(1, 3)})\nbalance 0.1 * localized() { a -> one\nb -> two }`,
   skills: (d) => `skills(temperature: ${d.real(0.3, 3)})\nbalance 0.1 * localized() { a -> one\nb -> two }`,
+  arrow: (d) => `arrow(${d.int(1, d.experts)}, temperature: ${d.real(0.3, 3)}, rounds: ${d.int(0, 6)})`,
   loss_free: (d) => `loss_free(${d.int(1, d.experts)}, scale: ${d.real(0.5, 3)})`,
   sentence: (d) => `sentence(temperature: ${d.real(0.3, 3)})`,
   switch: (d) => `switch(${d.int(1, 3)})`,
@@ -134,7 +137,7 @@ describe("gradients of the library's definitions against differences", () => {
   });
 
   it.each(Object.keys(routers))("router %s", async (name) => {
-    for (const seed of seeds) await compare((d) => `${name in fields ? universal(d) : groups(d, experts["lora"]!(d))}\nroute ${routers[name]!(d)}`, seed, ["total"], fields[name]);
+    for (const seed of seeds) await compare((d) => `${name === "arrow" ? alike(d) : name in fields ? universal(d) : groups(d, experts["lora"]!(d))}\nroute ${routers[name]!(d)}`, seed, ["total"], fields[name]);
   });
 
   it.each(Object.keys(balances))("balance %s", async (name) => {
