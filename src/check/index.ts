@@ -258,7 +258,7 @@ function checkBase(name: string, declaration: BaseDeclaration, definitions: Defi
   const problems = input.validate(configSchema(model), files.config, files.configText, files.configFile);
   for (const d of problems) reporter.add(d);
   if (problems.some((d) => d.severity === "error")) return undefined;
-  const instance = instantiate(model, files.config as Record<string, unknown>, dry, at);
+  const instance = instantiate(model, files.config as Record<string, unknown>, files.tensors.keys(), dry, at);
   // The folder that was read: `--base` may have put another in the spec's place.
   const folder = files.configFile.replace(/\/?config\.json$/, "") || ".";
   const wrong = compareTensors(instance, files.tensors, folder, input.strict ?? false);
