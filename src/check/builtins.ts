@@ -255,10 +255,10 @@ export const builtins: Readonly<Record<string, Builtin>> = {
 
   index: {
     parameters: ["axis"],
-    doc: "0, 1, 2 … along an axis.",
+    doc: "0, 1, 2 … along an axis: whole numbers, which may name rows.",
     run: (c) => {
       const along = axis(c, "axis");
-      return c.elaborator.ops.emit("index", [], { axis: along, dtype: "f32" }, [along]);
+      return c.elaborator.ops.emit("index", [], { axis: along, dtype: "i32" }, [along], "i32");
     },
   },
   rename: {
@@ -285,6 +285,23 @@ export const builtins: Readonly<Record<string, Builtin>> = {
       return c.elaborator.ops.reshape(x, x.axes.flatMap((a) => (a === whole ? parts : [a])));
     },
   },
+  part: {
+    parameters: ["x", "axis", "at"],
+    doc: "What x has at one place along an axis, which is gone; places count from 0.",
+    run: (c) => {
+      const x = tensor(c, "x");
+      const along = axis(c, "axis");
+      const at = number(c, "at");
+      has(c, x, [along], arg(c, "x").value);
+      const { size } = along;
+      if (!Number.isSafeInteger(at) || at < 0 || (typeof size === "number" && at >= size)) {
+        fail("MOE2009", `${c.scope.nameOf(along)} has ${size} places, counted from 0; this asks for number ${at}`, { at: arg(c, "at").span });
+      }
+      const { ops } = c.elaborator;
+      const one = ops.axes.get(along.name, 1, new Set(x.axes.map((a) => a.name)));
+      return ops.reshape(ops.slice(x, along, at, one), x.axes.filter((a) => a !== along));
+    },
+  },
   merge: {
     parameters: ["x", "axes", "into"],
     doc: "Several axes as one, the last running fastest.",
@@ -307,7 +324,7 @@ export const builtins: Readonly<Record<string, Builtin>> = {
       const rows = tensor(c, "rows");
       const over = axis(c, "over");
       has(c, table, [over], arg(c, "table").value);
-      if (rows.dtype !== "i32") fail("MOE2005", "rows are whole numbers from the data", { at: arg(c, "rows").span });
+      if (rows.dtype !== "i32") fail("MOE2005", "rows are whole numbers, from the data or from index", { at: arg(c, "rows").span });
       return c.elaborator.ops.emit("gather", [table, rows], { axis: over.name }, [...rows.axes, ...table.axes.filter((a) => a !== over)]);
     },
   },

@@ -1,6 +1,7 @@
 import { diagnostic, DiagnosticError, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
 import type { AdapterDeclaration, BaseDeclaration, Declaration, ModelDefinition, SourceFile, TrainDeclaration } from "../parser/ast.ts";
+import { holdsQuantised, otherArchitecture, saysQuantised } from "./architecture.ts";
 import { Assembly, type AdapterPlan } from "./assemble.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import { batchTensors } from "./data.ts";
@@ -255,12 +256,18 @@ function checkBase(name: string, declaration: BaseDeclaration, definitions: Defi
     return undefined;
   }
   const files = headers as CheckpointHeaders;
+  // The folder that was read: `--base` may have put another in the spec's place.
+  const folder = files.configFile.replace(/\/?config\.json$/, "") || ".";
+  const refused = (found: Diagnostic | undefined): boolean => {
+    if (found) reporter.add(found);
+    return found !== undefined;
+  };
+  if (refused(otherArchitecture(declaration, model, definitions.models, files)) || refused(saysQuantised(files, folder, at))) return undefined;
   const problems = input.validate(configSchema(model), files.config, files.configText, files.configFile);
   for (const d of problems) reporter.add(d);
   if (problems.some((d) => d.severity === "error")) return undefined;
-  const instance = instantiate(model, files.config as Record<string, unknown>, dry, at);
-  // The folder that was read: `--base` may have put another in the spec's place.
-  const folder = files.configFile.replace(/\/?config\.json$/, "") || ".";
+  const instance = instantiate(model, files.config as Record<string, unknown>, files.tensors.keys(), dry, at);
+  if (refused(holdsQuantised(instance, files, folder, at))) return undefined;
   const wrong = compareTensors(instance, files.tensors, folder, input.strict ?? false);
   for (const d of wrong) reporter.add(d.primary ? d : { ...d, secondary: [...d.secondary, { span: at, text: "the checkpoint is named here" }] });
   if (wrong.some((d) => d.severity === "error")) return undefined;

@@ -1,8 +1,8 @@
 import { diagnostic, fail, nearest, type Diagnostic } from "../diagnostics/index.ts";
-import type { BlockItem, BodyItem, ConfigField, LinearItem, ModelDefinition, ParameterType, WeightItem } from "../parser/ast.ts";
+import type { BlockItem, BodyItem, ConfigField, LinearItem, ModelDefinition, ParameterType, StringLiteral, UnusedItem, WeightItem } from "../parser/ast.ts";
 import type { Elaborator } from "./elaborate.ts";
 import { Scope } from "./scope.ts";
-import { constant, showConst, type AxisRef, type ConstValue } from "./values.ts";
+import { constant, showAxes, showConst, type AxisRef, type ConstValue } from "./values.ts";
 
 /** The place of a weight, a linear or a block in a model, once per layer: what paths name. */
 export interface ModelNode {
@@ -18,7 +18,10 @@ export interface ModelNode {
 }
 
 export interface ModelTensor {
+  /** As the checkpoint at hand calls it. */
   readonly name: string;
+  /** As the model's own code calls it: the first of the names that `from` gives. */
+  readonly usual: string;
   /** In the file's order. */
   readonly axes: readonly AxisRef[];
 }
@@ -33,6 +36,8 @@ export interface ModelInstance {
   readonly layers: number;
   /** The name of the repeated block, if the model has one. */
   readonly stack?: string;
+  /** Tensors that a checkpoint may hold and that mean nothing to the model, by name. */
+  readonly unused: ReadonlySet<string>;
 }
 
 /** The JSON Schema that a configuration must satisfy for a model definition. Unknown fields are Hugging Face's business. */
@@ -111,18 +116,35 @@ function isRecord(value: unknown): value is { readonly [name: string]: unknown }
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Gives a model definition a configuration. Throws DiagnosticError where its own `require`s do not hold. */
-export function instantiate(definition: ModelDefinition, raw: { readonly [name: string]: unknown }, elaborator: Elaborator, at = definition.name.span): ModelInstance {
+/** The dotted names that lead to a part: in the file at hand, and in the model's own code. */
+interface Prefix {
+  readonly file: readonly string[];
+  readonly usual: readonly string[];
+}
+
+/**
+ * Gives a model definition a configuration, and the names that the checkpoint's tensors have. Throws DiagnosticError where
+ * its own `require`s do not hold.
+ */
+export function instantiate(
+  definition: ModelDefinition,
+  raw: { readonly [name: string]: unknown },
+  tensors: Iterable<string>,
+  elaborator: Elaborator,
+  at = definition.name.span,
+): ModelInstance {
   const config = fillConfig(definition, raw, elaborator);
   const scope = new Scope();
   scope.define(definition.config.text, constant(config));
   // What every model and adapter speaks of.
   for (const symbol of ["sample", "position"]) scope.define(symbol, { kind: "axis", axis: elaborator.ops.axes.get(symbol, symbol) });
   const nodes: ModelNode[] = [];
+  const unused = new Set<string>();
+  const known = namesAndPrefixes(tensors);
   let layers = 0;
   let stack: string | undefined;
 
-  const visit = (items: readonly BodyItem[], inner: Scope, path: readonly string[], prefix: readonly string[], layer: number | undefined): void => {
+  const visit = (items: readonly BodyItem[], inner: Scope, path: readonly string[], prefix: Prefix, layer: number | undefined): void => {
     for (const item of items) {
       switch (item.kind) {
         case "axis":
@@ -135,13 +157,15 @@ export function instantiate(definition: ModelDefinition, raw: { readonly [name: 
         case "weight":
         case "linear": {
           if (!present(item, inner, elaborator)) break;
-          nodes.push(leaf(item, inner, path, prefix, layer, elaborator));
+          nodes.push(leaf(item, inner, path, prefix, known, layer, elaborator));
           break;
         }
+        case "unused":
+          if (present(item, inner, elaborator)) for (const name of item.names) unused.add(written(name, prefix).file.join("."));
+          break;
         case "block": {
-          const from = item.from?.value;
           const below = [...path, item.name.text];
-          const named = from === undefined ? [...prefix, item.name.text] : [from];
+          const named = item.from ? chosen(item.from, prefix, (name) => known.has(name)) : deeper(prefix, item.name.text);
           if (!item.count) {
             nodes.push({ path: below, kind: "block", axes: inputAxis(item, inner), tensors: [], ...(layer === undefined ? {} : { layer }) });
             visit(item.items, new Scope(inner), below, named, layer);
@@ -156,43 +180,72 @@ export function instantiate(definition: ModelDefinition, raw: { readonly [name: 
           stack = item.name.text;
           for (let i = 0; i < count; i++) {
             nodes.push({ path: [...below, String(i)], kind: "block", layer: i, axes: inputAxis(item, inner), tensors: [] });
-            visit(item.items, new Scope(inner), [...below, String(i)], [...named, String(i)], i);
+            visit(item.items, new Scope(inner), [...below, String(i)], deeper(named, String(i)), i);
           }
         }
       }
     }
   };
-  visit(definition.items, scope, [], [], undefined);
-  return { definition, config, scope, nodes, layers, ...(stack === undefined ? {} : { stack }) };
+  visit(definition.items, scope, [], { file: [], usual: [] }, undefined);
+  return { definition, config, scope, nodes, layers, unused, ...(stack === undefined ? {} : { stack }) };
 }
 
-function present(item: WeightItem | LinearItem, scope: Scope, elaborator: Elaborator): boolean {
+/** Whether a `when` lets a part be there. */
+function present(item: WeightItem | LinearItem | UnusedItem, scope: Scope, elaborator: Elaborator): boolean {
   if (!item.when) return true;
   return elaborator.evaluateConst(item.when, scope, "`when` is known at compile time").value === true;
 }
 
-/** A checkpoint's tensor names: `NAME.weight` below the blocks' names, or what `from` says. */
-export function tensorName(item: WeightItem | LinearItem, prefix: readonly string[], part: "weight" | "bias" = "weight"): string {
-  const from = item.from?.value;
-  if (from === undefined) return [...prefix, item.name.text, part].join(".");
-  return item.kind === "linear" ? `${from}.${part}` : from;
+/** A file's tensor names, and what leads to them: "a.b.c" is found under "a" and "a.b" too. */
+function namesAndPrefixes(tensors: Iterable<string>): Set<string> {
+  const known = new Set<string>();
+  for (const name of tensors) {
+    known.add(name);
+    for (let dot = name.lastIndexOf("."); dot > 0; dot = name.lastIndexOf(".", dot - 1)) known.add(name.slice(0, dot));
+  }
+  return known;
+}
+
+const deeper = ({ file, usual }: Prefix, name: string): Prefix => ({ file: [...file, name], usual: [...usual, name] });
+
+/** A name in quotes is the whole name, and one that begins with a point goes on from the block's. */
+function written({ value }: StringLiteral, prefix: Prefix): Prefix {
+  return value.startsWith(".") ? deeper(prefix, value.slice(1)) : { file: [value], usual: [value] };
+}
+
+/** The first of `from`'s names that the file has; where it has none of them, the usual one is missed. */
+function chosen(from: readonly StringLiteral[], prefix: Prefix, has: (name: string) => boolean): Prefix {
+  const names = from.map((f) => written(f, prefix));
+  return { file: (names.find((n) => has(n.file.join("."))) ?? names[0]!).file, usual: names[0]!.usual };
 }
 
 export function hasBias(item: LinearItem, scope: Scope, elaborator: Elaborator): boolean {
   return item.bias !== undefined && elaborator.evaluateConst(item.bias, scope, "whether a linear has a bias is known at compile time").value === true;
 }
 
-function leaf(item: WeightItem | LinearItem, scope: Scope, path: readonly string[], prefix: readonly string[], layer: number | undefined, elaborator: Elaborator): ModelNode {
+/** A weight or a linear. A checkpoint calls its tensors `NAME.weight` below the blocks' names, or what `from` says. */
+function leaf(item: WeightItem | LinearItem, scope: Scope, path: readonly string[], prefix: Prefix, known: ReadonlySet<string>, layer: number | undefined, elaborator: Elaborator): ModelNode {
   const axes = elaborator.declared(item.axes, scope);
-  const tensors: ModelTensor[] = [];
-  if (item.kind === "weight") tensors.push({ name: tensorName(item, prefix), axes });
-  else {
-    if (axes.length !== 2) fail("MOE3002", "a linear has two axes: [in, out]", { at: item.axes.span });
-    // A linear's matrix lies as [out, in] in the file (PyTorch's nn.Linear).
-    tensors.push({ name: tensorName(item, prefix), axes: [axes[1]!, axes[0]!] });
-    if (hasBias(item, scope, elaborator)) tensors.push({ name: tensorName(item, prefix, "bias"), axes: [axes[1]!] });
-  }
+  const part = (name: "weight" | "bias", axesInFile: readonly AxisRef[]): ModelTensor => {
+    // `from` names a linear's module, and a weight itself.
+    const end = item.kind === "linear" || !item.from ? `.${name}` : "";
+    const { file, usual } = item.from ? chosen(item.from, prefix, (n) => known.has(`${n}${item.kind === "linear" ? ".weight" : ""}`)) : deeper(prefix, item.name.text);
+    return { name: file.join(".") + end, usual: usual.join(".") + end, axes: axesInFile };
+  };
+  const tensors = [part("weight", item.kind === "linear" ? storedAxes(item, axes, scope, elaborator) : axes)];
+  if (item.kind === "linear" && hasBias(item, scope, elaborator)) tensors.push(part("bias", [axes[1]!]));
   return { path: [...path, item.name.text], kind: item.kind, axes, tensors, ...(layer === undefined ? {} : { layer }) };
+}
+
+/** How a linear's matrix lies in the file: as `stored` says, or as PyTorch's nn.Linear keeps it, [out, in]. */
+function storedAxes(item: LinearItem, axes: readonly AxisRef[], scope: Scope, elaborator: Elaborator): readonly AxisRef[] {
+  if (axes.length !== 2) fail("MOE3002", "a linear has two axes: [in, out]", { at: item.axes.span });
+  if (!item.stored) return [axes[1]!, axes[0]!];
+  const stored = elaborator.declared(item.stored, scope);
+  if (stored.length !== 2 || axes.some((a) => !stored.includes(a))) {
+    fail("MOE3002", `a matrix is stored along the axes that it has: ${showAxes(axes)} in either order`, { at: item.stored.span });
+  }
+  return stored;
 }
 
 /** What the checker needs of a checkpoint's header. */
@@ -232,7 +285,7 @@ export function compareTensors(model: ModelInstance, headers: ReadonlyMap<string
   }
   // One wrong number in config.json moves every layer's shapes: the first few say all there is to say.
   const found = [...firstOf(missing, "are missing too"), ...firstOf(misshapen, "have other shapes too")];
-  const extra = [...headers.keys()].filter((name) => !wanted.has(name));
+  const extra = [...headers.keys()].filter((name) => !wanted.has(name) && !model.unused.has(name));
   if (extra.length) {
     const d = diagnostic("MOE3013", `the checkpoint ${folder} has ${extra.length === 1 ? "a tensor" : `${extra.length} tensors`} that the model "${model.definition.name.text}" does not use: ${extra.slice(0, 5).join(", ")}${extra.length > 5 ? ", …" : ""}`, {
       help: "the checkpoint may be of another architecture, whose result then differs",

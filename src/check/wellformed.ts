@@ -56,12 +56,14 @@ function named(items: readonly BodyItem[]): Name[] {
 function mapItem(d: MapDefinition, item: BodyItem, found: Diagnostic[]): void {
   if (d.kind !== "router" && (item.kind === "update" || (item.kind === "weight" && item.role === "state"))) {
     found.push(diagnostic("MOE2029", `${article(d.kind)} has no state: a router has, which sees the batch after each step`, { at: item.name.span, help: "what an expert keeps is its weights, which are trained, or `frozen`, which stay" }));
+  } else if (item.kind === "unused") {
+    found.push(diagnostic("MOE2029", `${article(d.kind)} reads no checkpoint, so nothing of one is unused`, { at: item.span, help: "remove it: only a model passes over tensors" }));
   } else if (item.kind === "linear" || item.kind === "block") {
     found.push(diagnostic("MOE2029", `${article(d.kind)} has no ${item.kind}: those are parts of a model`, { at: item.name.span, help: "declare a weight and multiply by it: weight A [in, rank] = …, then x @ A" }));
   } else if (item.kind === "weight" && d.kind === "balance") {
     found.push(diagnostic("MOE2029", "a balance has no weights of its own: it measures the gates", { at: item.name.span, help: "a number that a user sets is a parameter; one that is learnt belongs to the router" }));
   } else if (item.kind === "weight" && (item.from || item.when)) {
-    found.push(diagnostic("MOE2029", `the weight "${item.name.text}" is new, so it does not come from a checkpoint`, { at: (item.from ?? item.when!).span, help: "give it an initial value: = zeros()" }));
+    found.push(diagnostic("MOE2029", `the weight "${item.name.text}" is new, so it does not come from a checkpoint`, { at: (item.from?.[0] ?? item.when!).span, help: "give it an initial value: = zeros()" }));
   }
 }
 

@@ -1,4 +1,4 @@
-import type { CheckedAdapter, SitePlan } from "../check/index.ts";
+import type { CheckedAdapter, ModelNode, SitePlan } from "../check/index.ts";
 import type { Manifest, ManifestSite } from "../formats/manifest.ts";
 import type { ProgramInfo } from "../codegen/info.ts";
 import type { Weight } from "../ir/graph.ts";
@@ -58,12 +58,17 @@ function sitesOf(adapter: CheckedAdapter, weights: readonly Weight[]): ManifestS
       {
         path,
         ...(node.layer === undefined ? {} : { layer: node.layer }),
-        ...(site && typeof from?.size === "number" && typeof to?.size === "number" ? { in: from.size, out: to.size } : {}),
+        ...(site && typeof from?.size === "number" && typeof to?.size === "number" ? { in: from.size, out: to.size, module: moduleOf(node) } : {}),
         experts: site ? expertsOf(site) : [],
         trainable,
       },
     ];
   });
+}
+
+/** A linear's path in the base's own code. */
+function moduleOf(node: ModelNode): string {
+  return node.tensors[0]!.usual.slice(0, -".weight".length);
 }
 
 export function expertsOf(site: SitePlan): ManifestSite["experts"] {
@@ -90,14 +95,13 @@ function trainableBySource(weights: readonly Weight[]): Map<string, number> {
 
 /**
  * PEFT's LoraConfig can say an adapter where every site has just one always-on `lora` of the library, with equal
- * arguments, and the adapted modules are told by their last names alone.
+ * arguments, and the adapted modules are told by the ends of their names.
  */
 function peftOf(adapter: CheckedAdapter): Manifest["peft"] {
   const { plan, base } = adapter;
   if (plan.sites.size === 0 || plan.unfrozen.size > 0) return undefined;
   let found: Manifest["peft"];
-  const targets = new Set<string>();
-  for (const [path, site] of plan.sites) {
+  for (const [, site] of plan.sites) {
     const [bank] = site.banks;
     const definition = bank?.definition;
     if (!bank || site.banks.length !== 1 || !bank.always || definition?.name.text !== "lora" || !definition.span.file.startsWith("std/")) return undefined;
@@ -110,10 +114,24 @@ function peftOf(adapter: CheckedAdapter): Manifest["peft"] {
     const dropout = value("dropout");
     if (rank === undefined || alpha === undefined || dropout === undefined) return undefined;
     if (found && (found.rank !== rank || found.alpha !== alpha || found.dropout !== dropout)) return undefined;
-    targets.add(path.slice(path.lastIndexOf(".") + 1));
-    found = { rank, alpha, dropout, targets: [], rslora: false };
+    found = { rank, alpha, dropout, targets: [], rslora: false, fanInFanOut: false };
   }
-  const all = base.model.nodes.filter((n) => n.kind === "linear" && targets.has(n.path[n.path.length - 1]!));
-  if (all.length !== plan.sites.size) return undefined;
-  return found && { ...found, targets: [...targets].sort() };
+  const linears = base.model.nodes.filter((n) => n.kind === "linear");
+  const adapted = linears.filter((n) => plan.sites.has(n.path.join(".")));
+  const targets = targetsOf(adapted, linears);
+  return found && targets && { ...found, targets, fanInFanOut: adapted.some((n) => n.tensors[0]!.axes[0] === n.axes[0]) };
+}
+
+/**
+ * The shortest ends of names, of one length, that all adapted linears have and no other: "gate_proj", or "mlp.c_proj" where
+ * the attention has a c_proj too. None where layers are told apart: those are numbers.
+ */
+function targetsOf(adapted: readonly ModelNode[], linears: readonly ModelNode[]): readonly string[] | undefined {
+  const end = (n: ModelNode, length: number): string => n.path.slice(-length).join(".");
+  const within = Math.min(...adapted.map((n) => n.path.length - 1 - n.path.findLastIndex((part) => /^[0-9]+$/.test(part))));
+  for (let length = 1; length <= within; length++) {
+    const targets = new Set(adapted.map((n) => end(n, length)));
+    if (linears.filter((n) => targets.has(end(n, length))).length === adapted.length) return [...targets].sort();
+  }
+  return undefined;
 }

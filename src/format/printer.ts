@@ -200,10 +200,12 @@ class FilePrinter extends ExpressionPrinter {
         return { columns: [[this.words("update", item.name.text), this.body(item.body)]] };
       case "linear": {
         const left = this.words("linear", item.name.text);
-        const axes = this.axes(item.axes);
+        const axes = [this.axes(item.axes), item.stored ? [" ", source.take("stored"), " ", this.axes(item.stored)] : ""];
         if (!item.bias) return { key: "linear", columns: [left, [axes, this.fromWhen(item)]] };
         return { key: "linear", columns: [left, axes, [source.take("bias"), " ", this.expression(item.bias), this.fromWhen(item)]] };
       }
+      case "unused":
+        return { columns: [[source.take("unused"), " ", this.names(item.names.length), item.when ? [" ", source.take("when"), " ", this.expression(item.when)] : ""]] };
       case "axis":
         return { key: "axis", columns: [this.words("axis", item.name.text), this.equals(item.size)] };
       case "block":
@@ -216,9 +218,14 @@ class FilePrinter extends ExpressionPrinter {
   private fromWhen(item: BodyItem & { kind: "weight" | "linear" }): Doc {
     const { source } = this;
     return [
-      item.from ? [" ", source.take("from"), " ", source.take()] : "",
+      this.from(item),
       item.when ? [" ", source.take("when"), " ", this.expression(item.when)] : "",
     ];
+  }
+
+  private from({ from }: Pick<BlockItem, "from">): Doc {
+    const { source } = this;
+    return from ? from.map((_, i) => [" ", source.take(i === 0 ? "from" : "or"), " ", source.take()]) : "";
   }
 
   private block(b: BlockItem): Doc {
@@ -226,8 +233,7 @@ class FilePrinter extends ExpressionPrinter {
     const name = this.words("block", b.name.text);
     const count = b.count ? [source.take("[", true), this.expression(b.count), source.take("]", true)] : "";
     const head = [name, count, this.parameters(b.signature.parameters), this.result(b.signature.result)];
-    const from = b.from ? [" ", source.take("from"), " ", source.take()] : "";
-    return [head, from, " ", this.contents(b.items, b.signature.body)];
+    return [head, this.from(b), " ", this.contents(b.items, b.signature.body)];
   }
 
   private result(result: Signature["result"]): Doc {

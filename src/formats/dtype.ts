@@ -32,6 +32,9 @@ export type Dtype = keyof typeof dtypeBits;
 /** The dtypes whose elements this project reads. */
 export type NumericDtype = "F64" | "F32" | "F16" | "BF16" | "I64" | "I32" | "I16" | "I8" | "U8" | "BOOL";
 
+/** The dtypes that a model's weights may have: numbers that mean themselves, and are not packed or scaled. */
+export const floatDtypes: readonly NumericDtype[] = ["F32", "F16", "BF16", "F64"];
+
 const readers: Record<NumericDtype, (view: DataView, index: number) => number> = {
   F64: (v, i) => v.getFloat64(i * 8, true),
   F32: (v, i) => v.getFloat32(i * 4, true),

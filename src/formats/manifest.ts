@@ -35,7 +35,15 @@ export interface Manifest {
   readonly weights: readonly ManifestWeight[];
   readonly train: TrainSettings;
   /** PEFT's own layout can say this adapter: then it is saved in it too. */
-  readonly peft?: { readonly rank: number; readonly alpha: number; readonly dropout: number; readonly targets: readonly string[]; readonly rslora: boolean };
+  readonly peft?: {
+    readonly rank: number;
+    readonly alpha: number;
+    readonly dropout: number;
+    readonly targets: readonly string[];
+    readonly rslora: boolean;
+    /** The adapted matrices lie as [in, out] in the base's file. */
+    readonly fanInFanOut: boolean;
+  };
 }
 
 export interface ManifestField {
@@ -49,6 +57,8 @@ export interface ManifestSite {
   /** Sizes of the frozen linear, absent where a tensor is only unfrozen. */
   readonly in?: number;
   readonly out?: number;
+  /** The linear's path in the base's own code, for tools that load the base by it: "model.layers.0.mlp.gate_proj". */
+  readonly module?: string;
   readonly experts: readonly { readonly group: string; readonly kind: string; readonly count: number; readonly always: boolean }[];
   readonly trainable: number;
 }

@@ -273,7 +273,7 @@ export type ParameterType =
   | (Node & { readonly kind: "record"; readonly fields: readonly ConfigField[] })
   | (Node & { readonly kind: "list"; readonly of: ParameterType });
 
-export type BodyItem = RequireItem | WeightItem | UpdateItem | LinearItem | AxisItem | BlockItem;
+export type BodyItem = RequireItem | WeightItem | UpdateItem | LinearItem | UnusedItem | AxisItem | BlockItem;
 
 /** `require rank <= in, "a rank above the layer's width has no use"`; `expect` where it is legal otherwise, and probably wrong. */
 export interface RequireItem extends Node, Documented {
@@ -284,6 +284,7 @@ export interface RequireItem extends Node, Documented {
 
 /**
  * `weight A [in, rank] = kaiming_uniform(a: sqrt(5))`; in a model: `weight norm [hidden] from "model.norm.weight" when …`.
+ * `from "a" or "b"` names what different files call it.
  * `frozen` is never trained; `state` is changed once a step by an `update`, outside the gradient.
  */
 export interface WeightItem extends Node, Documented {
@@ -292,7 +293,7 @@ export interface WeightItem extends Node, Documented {
   readonly name: Name;
   readonly axes: AxisList;
   readonly initial?: Expression;
-  readonly from?: StringLiteral;
+  readonly from?: readonly StringLiteral[];
   readonly when?: Expression;
 }
 
@@ -308,8 +309,17 @@ export interface LinearItem extends Node, Documented {
   readonly kind: "linear";
   readonly name: Name;
   readonly axes: AxisList;
+  /** `stored [hidden, query]`: how its matrix lies in the file, where not with the output side first. */
+  readonly stored?: AxisList;
   readonly bias?: Expression;
-  readonly from?: StringLiteral;
+  readonly from?: readonly StringLiteral[];
+  readonly when?: Expression;
+}
+
+/** `unused "bias", "masked_bias"`: tensors that a checkpoint may hold at this place and that the model passes over. */
+export interface UnusedItem extends Node, Documented {
+  readonly kind: "unused";
+  readonly names: readonly StringLiteral[];
   readonly when?: Expression;
 }
 
@@ -325,7 +335,7 @@ export interface BlockItem extends Node, Documented {
   readonly kind: "block";
   readonly name: Name;
   readonly count?: Expression;
-  readonly from?: StringLiteral;
+  readonly from?: readonly StringLiteral[];
   readonly items: readonly BodyItem[];
   readonly signature: Signature;
 }

@@ -8,9 +8,9 @@ const words = {
   /** Begin a declaration, with its name. */
   declarations: ["base", "adapter", "train", "param", "const", "expert", "router", "balance", "model", "fn"],
   /** Begin a clause or an item. */
-  items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "field", "config", "require", "expect", "weight", "frozen", "state", "update", "linear", "axis", "block"],
+  items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "field", "config", "require", "expect", "weight", "frozen", "state", "update", "linear", "unused", "axis", "block"],
   /** Stand within a declaration, a clause or an item. */
-  within: ["on", "with", "per", "sum", "mean", "over", "sites", "unmasked", "in", "bias", "from", "when", "outputs", "weights", "patch"],
+  within: ["on", "with", "per", "sum", "mean", "over", "sites", "unmasked", "in", "stored", "bias", "from", "when", "outputs", "weights", "patch"],
   control: ["if", "then", "else"],
   operators: ["and", "or", "not"],
   constants: ["true", "false"],
@@ -61,7 +61,7 @@ export function textmate(): object {
       items: {
         patterns: [
           {
-            match: `${begins}(${either(words.items.filter((w) => !["import", "at", "always", "route", "balance", "mix", "unfreeze", "config", "require", "expect"].includes(w)))})\\s+(${name})`,
+            match: `${begins}(${either(words.items.filter((w) => !["import", "at", "always", "route", "balance", "mix", "unfreeze", "config", "require", "expect", "unused"].includes(w)))})\\s+(${name})`,
             captures: { 2: { name: "keyword.other.moe" }, 3: { name: "variable.other.definition.moe" } },
           },
           { match: `${begins}(${either(words.items)})\\b(?=\\s*$|\\s*\\}|\\s+[\\w"{*(\\[-])`, captures: { 2: { name: "keyword.other.moe" } } },
@@ -72,7 +72,7 @@ export function textmate(): object {
       allowed: { name: "keyword.other.moe", match: "\\bin(?=\\s+\\[)" },
       within: {
         name: "keyword.other.moe",
-        match: `\\b(?:${either(words.within.filter((w) => !["sum", "mean", "over", "sites", "in", "outputs", "weights", "unmasked", "patch", "with"].includes(w)))})(?=\\s+[\\w"(])|\\bunmasked(?=\\s*(?:$|[{}]|//))|\\bpatch(?=\\s*\\{)|\\bwith(?=\\s*\\{)`,
+        match: `\\b(?:${either(words.within.filter((w) => !["sum", "mean", "over", "sites", "in", "outputs", "weights", "unmasked", "patch", "with"].includes(w)))})(?=\\s+[\\w"([])|\\bunmasked(?=\\s*(?:$|[{}]|//))|\\bpatch(?=\\s*\\{)|\\bwith(?=\\s*\\{)`,
       },
       control: {
         patterns: [

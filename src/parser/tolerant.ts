@@ -66,8 +66,8 @@ const loopContents: Readonly<Record<string, { words: readonly string[]; others?:
   patch: { words: [], others: ["`linear: expert(…)`"] },
   train: { words: [], others: ["a setting"] },
   definition: { words: ["require", "expect", "axis", "weight", "frozen", "state", "update"], others: ["a signature"] },
-  model: { words: ["config", "axis", "weight", "linear", "block", "require", "expect"], others: ["a signature"] },
-  contents: { words: ["require", "expect", "axis", "weight", "linear", "block"], others: ["`name = value`", "the result"] },
+  model: { words: ["config", "axis", "weight", "linear", "unused", "block", "require", "expect"], others: ["a signature"] },
+  contents: { words: ["require", "expect", "axis", "weight", "linear", "unused", "block"], others: ["`name = value`", "the result"] },
   recordType: { words: [], others: ["a field"] },
 };
 

@@ -121,6 +121,11 @@ class Rewriter {
         return b.constant(op.attributes.value, op.attributes.dtype);
       case "copy":
         return x;
+      case "cast": {
+        const inner = from(x);
+        const { dtype } = op.attributes;
+        return inner?.op === "index" && dtype !== "bool" ? b.one("index", [], { ...inner.attributes, dtype }) : undefined;
+      }
       case "stop":
         return this.#options.dropStops ? x : undefined;
       case "neg": {

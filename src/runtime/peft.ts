@@ -33,22 +33,18 @@ export function isPeftFile(file: TensorFile): boolean {
 
 /** The adapter's tensors by PEFT's names. Throws an Error where the manifest promises a layout that its weights do not have. */
 function peftTensors(manifest: PeftManifest): PeftTensor[] {
-  const base = manifest.weights.flatMap((w) => w.sources.map((s) => s.tensor)).filter((t) => t !== undefined);
   const sites = [...manifest.sites].sort((a, b) => b.path.length - a.path.length);
   return adapterSlices(manifest).map((slice) => {
     const site = sites.find((s) => slice.name.startsWith(`${s.path}.`));
     const factor = slice.name.slice(slice.name.lastIndexOf(".") + 1);
     const rank = rankAxis(slice, manifest.peft.rank, site);
-    if (site === undefined || (factor !== "A" && factor !== "B") || rank === undefined) {
+    if (site?.module === undefined || (factor !== "A" && factor !== "B") || rank === undefined) {
       throw new Error(`the manifest says that PEFT can hold ${manifest.adapter}, but ${slice.name} is no factor of a LoRA`);
     }
-    // The base tensor knows the module's whole path ("model.layers.0…"), of which the site's is the end.
-    const weight = base.find((t) => t === `${site.path}.weight` || t.endsWith(`.${site.path}.weight`));
-    const module = weight === undefined ? site.path : weight.slice(0, -".weight".length);
     const other = slice.order.find((a) => a !== rank)!;
     const order = factor === "A" ? [rank, other] : [other, rank];
     const sizes = sizesOf(slice.weight);
-    return { slice, name: `${PREFIX}${module}.lora_${factor}.weight`, order, shape: order.map((a) => sizes[a]!) };
+    return { slice, name: `${PREFIX}${site.module}.lora_${factor}.weight`, order, shape: order.map((a) => sizes[a]!) };
   });
 }
 
@@ -106,7 +102,7 @@ export function peftConfig({ peft, base }: PeftManifest): Record<string, unknown
     lora_dropout: peft.dropout,
     target_modules: [...peft.targets],
     bias: "none",
-    fan_in_fan_out: false,
+    fan_in_fan_out: peft.fanInFanOut,
     init_lora_weights: true,
     layers_to_transform: null,
     modules_to_save: null,
@@ -129,12 +125,14 @@ export function peftMisfits(manifest: Manifest, config: unknown, path: string): 
   const faults: Diagnostic[] = [];
   const { peft, adapter } = manifest;
   // Each of these changes what the tensors mean; the value beside is the one that does not.
-  const plainOnly = { use_dora: false, bias: "none", fan_in_fan_out: false, lora_bias: false, layer_replication: null, modules_to_save: null, target_parameters: null, trainable_token_indices: null, use_bdlora: null, use_qalora: false, megatron_config: null };
+  const plainOnly = { use_dora: false, bias: "none", lora_bias: false, layer_replication: null, modules_to_save: null, target_parameters: null, trainable_token_indices: null, use_bdlora: null, use_qalora: false, megatron_config: null };
   for (const [key, plain] of Object.entries(plainOnly)) {
     const value = given[key] ?? plain;
     const empty = Array.isArray(value) && value.length === 0;
     if (value !== plain && !(plain === null && empty)) faults.push(unsupported(`${key} is ${JSON.stringify(value)}, and only ${JSON.stringify(plain)} can be loaded`));
   }
+  // PEFT sets it right by the kind of module, whatever the file says; where ours is false nothing can be right but false.
+  if (given["fan_in_fan_out"] === true && !peft.fanInFanOut) faults.push(unsupported("fan_in_fan_out is true, and the base's matrices lie the other way round"));
   for (const key of ["rank_pattern", "alpha_pattern"]) {
     if (Object.keys((given[key] as object | null | undefined) ?? {}).length > 0) faults.push(unsupported(`${key} gives modules values of their own`));
   }

@@ -48,6 +48,55 @@ describe("a checkpoint that is not what config.json says", () => {
   });
 });
 
+describe("a checkpoint that no definition reads", () => {
+  it.each(["bert", "t5", "mixtral"])("names the architecture %s, what there is, and what can be done", async (model_type) => {
+    // All else is as in no Llama, and is not spoken of.
+    const found = (await checkSource(text, { config: JSON.stringify({ model_type, d_model: 8 }), tensors: { "encoder.weight": [8] } })).diagnostics;
+    expect(found.map((d) => d.code)).toEqual(["MOE3017"]);
+    expect(found[0]!.message).toBe(`no model definition covers the architecture "${model_type}" that models/tiny-llama/config.json names`);
+    expect(found[0]!.notes).toEqual(["there are: gpt2 (gpt2); llama (llama, mistral, qwen2)"]);
+    expect(found[0]!.help).toContain("docs/adding-a-definition.md");
+    expect(found[0]!.secondary.map((s) => s.span)).toEqual([{ file: "models/tiny-llama/config.json", start: 14, end: 16 + model_type.length }]);
+  });
+
+  it("writes the definition that covers the architecture", async () => {
+    const [found, ...more] = (await checkSource(text, { config: JSON.stringify({ model_type: "gpt2" }) })).diagnostics;
+    expect(more).toEqual([]);
+    const [edit] = found!.fixes[0]!.edits;
+    expect(text.slice(0, edit!.span.start) + edit!.text + text.slice(edit!.span.end)).toBe(text.replace("llama(", "gpt2("));
+  });
+
+  it("counts the spec's own definitions, and leaves alone one that names no architecture", async () => {
+    const own = (field: string) => `model own(config) {\n  config { ${field} hidden_size: int }\n  axis hidden = config.hidden_size\n  axis vocab = 32\n  weight e [vocab, hidden] from "model.embed_tokens.weight"\n  (tokens [position]) -> [position, vocab] = gather(e, tokens, over: vocab) @ e\n}\n`;
+    const config = JSON.stringify({ ...tinyConfig, model_type: "mine" });
+    const codes = async (t: string) => (await checkSource(t, { config })).diagnostics.map((d) => `${d.code} ${d.notes.join()}`);
+    expect(await codes(text + own("model_type: mine"))).toEqual(["MOE3017 "]);
+    expect(await codes('base b = own("models/tiny-llama")\n' + own(""))).toEqual(["MOE3013 "]);
+  });
+
+  it.each([
+    [{ quant_method: "gptq", bits: 4 }, " (gptq)"],
+    [{ load_in_8bit: true }, ""],
+  ])("is quantised by its configuration: %j", async (quantization_config, method) => {
+    expect(await told({ config: JSON.stringify({ ...tinyConfig, quantization_config }) })).toEqual([
+      `MOE3018 the base models/tiny-llama is quantised${method} (name the checkpoint that it was made from, or one that was dequantised and saved) [weights are read as F32, F16, BF16, F64]`,
+    ]);
+  });
+
+  it.each([
+    ["weight", "I8", /"model\.layers\.0\.mlp\.up_proj\.weight" is I8 /],
+    ["weight", "F8_E4M3", /is F8_E4M3 /],
+    ["qweight", "I32", /"model\.layers\.0\.mlp\.up_proj\.qweight" is I32 /],
+  ])("is quantised by its header: a %s of %s", async (part, dtype, expected) => {
+    const name = "model.layers.0.mlp.up_proj";
+    expect(await told({ tensors: { [`${name}.weight`]: undefined, [`${name}.${part}`]: [24, 16] }, dtypes: { [`${name}.${part}`]: dtype } })).toEqual([expect.stringMatching(expected)]);
+  });
+
+  it("may hold whole numbers that the model does not want", async () => {
+    expect((await told({ tensors: { "model.position_ids": [1, 8] }, dtypes: { "model.position_ids": "I64" } })).map((t) => t.slice(0, 7))).toEqual(["MOE3013"]);
+  });
+});
+
 const shared = "../shared/checkpoints";
 
 describe.skipIf(!existsSync(shared))("checkpoints with one fault each (../shared/checkpoints)", () => {

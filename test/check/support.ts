@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { checkText, type Program, type ProgramOptions } from "../../src/compiler/program.ts";
 import type { Diagnostic } from "../../src/diagnostics/index.ts";
+import { dtypeBits } from "../../src/formats/dtype.ts";
 import { MemoryHost } from "../../src/formats/host.ts";
 import { fromSpec } from "../../src/compiler/program.ts";
 
@@ -53,13 +54,14 @@ export function llamaShapes(c: { readonly [K in keyof typeof tinyConfig]: unknow
   return shapes;
 }
 
-/** A safetensors file of zeros. */
-export function safetensors(shapes: Shapes): Uint8Array {
+/** A safetensors file of zeros, F32 where `dtypes` says nothing else. */
+export function safetensors(shapes: Shapes, dtypes: Readonly<Record<string, string>> = {}): Uint8Array {
   const header: Record<string, { dtype: string; shape: readonly number[]; data_offsets: [number, number] }> = {};
   let offset = 0;
   for (const [name, shape] of Object.entries(shapes)) {
-    const end = offset + 4 * shape.reduce((n, s) => n * s, 1);
-    header[name] = { dtype: "F32", shape, data_offsets: [offset, end] };
+    const dtype = dtypes[name] ?? "F32";
+    const end = offset + (dtypeBits[dtype as keyof typeof dtypeBits] / 8) * shape.reduce((n, s) => n * s, 1);
+    header[name] = { dtype, shape, data_offsets: [offset, end] };
     offset = end;
   }
   let text = JSON.stringify(header);
@@ -82,6 +84,8 @@ export interface Given {
   readonly config?: Readonly<Record<string, unknown>> | string;
   /** Shapes in the checkpoint, beside those of the tiny model; undefined takes a tensor out. */
   readonly tensors?: Readonly<Record<string, readonly number[] | undefined>>;
+  /** Of those that are not F32. */
+  readonly dtypes?: Readonly<Record<string, string>>;
   readonly set?: Readonly<Record<string, string>>;
   readonly options?: Partial<ProgramOptions>;
 }
@@ -95,7 +99,7 @@ export async function checkSource(text: string, given: Given = {}): Promise<Prog
   const config = typeof given.config === "string" ? given.config : JSON.stringify({ ...tinyConfig, ...given.config });
   const shapes: Record<string, readonly number[]> = {};
   for (const [name, shape] of Object.entries({ ...llamaShapes(typeof given.config === "object" ? { ...tinyConfig, ...given.config } : tinyConfig), ...given.tensors })) if (shape) shapes[name] = shape;
-  const weights = given.tensors || given.config ? safetensors(shapes) : plain;
+  const weights = given.tensors || given.config ? safetensors(shapes, given.dtypes) : plain;
   const host = new MemoryHost([[file, text], [`${folder}/config.json`, config], [`${folder}/model.safetensors`, weights], ...Object.entries(given.files ?? {})]);
   return checkText(host, file, text, { library, set: new Map(Object.entries(given.set ?? {})), ...given.options });
 }

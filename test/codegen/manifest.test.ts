@@ -16,7 +16,7 @@ const schema = JSON.parse(readFileSync(join(root, "grammar/manifest.schema.json"
 const valid = new Ajv({ allErrors: true }).compile(schema);
 
 const types: Record<keyof Manifest, true> = { format: true, moec: true, adapter: true, spec: true, base: true, groups: true, kinds: true, fields: true, sites: true, weights: true, train: true, peft: true };
-const siteTypes: Record<keyof ManifestSite, true> = { path: true, layer: true, in: true, out: true, experts: true, trainable: true };
+const siteTypes: Record<keyof ManifestSite, true> = { path: true, layer: true, in: true, out: true, module: true, experts: true, trainable: true };
 const weightTypes: Record<keyof ManifestWeight, true> = { name: true, axes: true, shape: true, count: true, trainable: true, state: true, decay: true, initializer: true, sources: true, layoutOf: true };
 const trainTypes: Record<keyof TrainSettings, true> = { data: true, test: true, epochs: true, steps: true, batch: true, accumulate: true, length: true, seed: true, optimizer: true, schedule: true, clip: true };
 
@@ -25,12 +25,12 @@ const full: Manifest = manifest({
   base: { model: "llama", path: "models/small", config: { vocab_size: 8 }, vocabulary: 8, context: 64 },
   groups: [{ name: "knowledge", experts: 3 }],
   kinds: ["world_knowledge"],
-  sites: [{ path: "layers.0.mlp.up_proj", layer: 0, in: 4, out: 8, experts: [{ group: "knowledge", kind: "lora", count: 3, always: false }], trainable: 36 }, { path: "norm", experts: [], trainable: 4 }],
+  sites: [{ path: "layers.0.mlp.up_proj", layer: 0, in: 4, out: 8, module: "model.layers.0.mlp.up_proj", experts: [{ group: "knowledge", kind: "lora", count: 3, always: false }], trainable: 36 }, { path: "norm", experts: [], trainable: 4 }],
   weights: (
     [{ kind: "zeros" }, { kind: "ones" }, { kind: "checkpoint" }, { kind: "constant", value: 1 }, { kind: "normal", std: 0.02 }, { kind: "uniform", bound: 0.1 }, { kind: "kaiming_uniform", a: 2.2, fanIn: 4 }] as const
   ).map((initializer, i) => ({ name: `w${i}`, axes: ["in"], shape: [4], count: 2, trainable: true, decay: false, initializer, sources: [{ tensor: "t", order: ["in"], adapter: { names: ["a", "b"], along: "expert" } }], layoutOf: "w" })),
   train: { ...manifest().train, data: "train.jsonl", test: "test.jsonl", steps: 5 },
-  peft: { rank: 4, alpha: 8, dropout: 0, targets: ["up_proj"], rslora: false },
+  peft: { rank: 4, alpha: 8, dropout: 0, targets: ["up_proj"], rslora: false, fanInFanOut: false },
 });
 
 describe("the manifest", () => {

@@ -11,10 +11,10 @@ import { verifyCase } from "../oracles/run.ts";
 import { available, python } from "../support/require.ts";
 
 /**
- * The `llama` definition against transformers, on architectures that have no case among the oracles. transformers computes
+ * The model definitions against transformers, on architectures that have no case among the oracles. transformers computes
  * norms and softmax in float32 even in a double model, hence the tolerance.
  */
-describe.skipIf(!(await available("peft")))("the llama definition is also", () => {
+describe.skipIf(!(await available("peft")))("the model definitions compute what transformers does", () => {
   const folder = mkdtempSync(join(tmpdir(), "moec-models-"));
   beforeAll(() => {
     const made = spawnSync(python, ["test/interop/models.py", folder], { encoding: "utf8" });
@@ -23,11 +23,14 @@ describe.skipIf(!(await available("peft")))("the llama definition is also", () =
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it.each([
-    ["mistral", 23],
-    ["qwen2", 28],
-    ["llama-biased", 37],
-  ])("%s: logits, loss and %i tensors in all", async (name, compared) => {
-    const text = `base llama = llama("${join(folder, name)}")\nadapter Case on llama { at ** { unfreeze } }\n`;
+    ["mistral", "llama", 23],
+    ["qwen2", "llama", 28],
+    ["llama-biased", "llama", 37],
+    ["gpt2", "gpt2", 30],
+    ["gpt2-untied", "gpt2", 31],
+    ["gpt2-hub", "gpt2", 30],
+  ])("%s with %s: logits, loss and gradients, %i tensors in all", async (name, model, compared) => {
+    const text = `base b = ${model}("${join(folder, name)}")\nadapter Case on b { at ** { unfreeze } }\n`;
     const program = await checkText(new NodeHost(), "case.moe", text, { library: library() });
     expect(program.diagnostics).toEqual([]);
     const report = await verifyCase(program, await readCase(new NodeHost(), join(folder, `${name}.case.safetensors`)), "interpreter", 2e-6);

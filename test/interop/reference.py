@@ -10,7 +10,7 @@ import sys
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 torch.manual_seed(1)
 torch.set_num_threads(1)
@@ -28,7 +28,7 @@ def logits(model):
 
 
 def base():
-    return LlamaForCausalLM.from_pretrained(todo["base"], dtype=torch.float32)
+    return AutoModelForCausalLM.from_pretrained(todo["base"], dtype=torch.float32)
 
 
 results = {"ids": ids, "base": logits(base()), "cases": {}}
@@ -41,9 +41,9 @@ for case in todo["cases"]:
     elif case["load"] == "saved":
         model = PeftModel.from_pretrained(base(), case["adapter"])
         config = model.peft_config["default"]
-        extra = {"r": config.r, "alpha": config.lora_alpha, "targets": sorted(config.target_modules)}
+        extra = {"r": config.r, "alpha": config.lora_alpha, "targets": sorted(config.target_modules), "fan_in_fan_out": config.fan_in_fan_out}
     else:
-        model, info = LlamaForCausalLM.from_pretrained(case["adapter"], dtype=torch.float32, output_loading_info=True)
+        model, info = AutoModelForCausalLM.from_pretrained(case["adapter"], dtype=torch.float32, output_loading_info=True)
         extra = {key: sorted(map(str, info[key])) for key in ("missing_keys", "unexpected_keys", "mismatched_keys")}
     results["cases"][case["name"]] = {"logits": logits(model), **extra}
     if case.get("merge"):

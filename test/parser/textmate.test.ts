@@ -61,6 +61,8 @@ describe("the TextMate grammar", () => {
     ["  state b [expert] = zeros()", ["state"]],
     ["  update b = b + 1", ["update"]],
     ['  linear q [hidden, query] bias x from "y" when not z', ["linear", "bias", "from", "when", "not"]],
+    ['  linear q [hidden, query] stored [hidden, query] from "y" or ".z"', ["linear", "stored", "from", "or"]],
+    ['  unused "a", ".b" when unused', ["unused", "when"]],
     ["  require 1 <= rank and rank <= in", ["require", "and"]],
     ["  expect 2 <= experts", ["expect"]],
     ["    expect = a * expect", []],

@@ -107,7 +107,7 @@ describe("lines and names", () => {
   });
 
   it("keywords may be names", () => {
-    const words = ["expert", "model", "weight", "data", "balance", "layers", "in", "bias", "from", "when", "axis", "require", "block", "config", "sum", "base"];
+    const words = ["expert", "model", "weight", "data", "balance", "layers", "in", "stored", "bias", "unused", "from", "when", "axis", "require", "block", "config", "sum", "base"];
     const text = `fn f(${words.map((w) => `${w} [${w}]`).join(", ")}) {\n${words.map((w) => `  ${w} = ${w} + 1`).join("\n")}\n  g(${words.map((w) => `${w}: ${w}`).join(", ")})\n}`;
     const file = parse(text, "t.moe");
     expect(file.diagnostics).toEqual([]);

@@ -53,8 +53,8 @@ function loraManifest(): Manifest {
     groups: [],
     kinds: [],
     weights,
-    sites: layers.flatMap((layer) => Object.entries(sides).map(([name, [input, output]]) => ({ path: `layers.${layer}.mlp.${name}`, layer, in: sizes[input], out: sizes[output], experts: [{ group: "lora", kind: "lora", count: 1, always: true }], trainable: 0 }))),
-    peft: { rank: 4, alpha: 8, dropout: 0, targets: ["gate_proj", "up_proj", "down_proj"], rslora: false },
+    sites: layers.flatMap((layer) => Object.entries(sides).map(([name, [input, output]]) => ({ path: `layers.${layer}.mlp.${name}`, layer, in: sizes[input], out: sizes[output], module: `model.layers.${layer}.mlp.${name}`, experts: [{ group: "lora", kind: "lora", count: 1, always: true }], trainable: 0 }))),
+    peft: { rank: 4, alpha: 8, dropout: 0, targets: ["gate_proj", "up_proj", "down_proj"], rslora: false, fanInFanOut: false },
   };
 }
 
@@ -130,6 +130,8 @@ describe("PEFT's layout", () => {
     expect(told({ target_modules: ["gate_proj", "up_proj", "q_proj"] })).toEqual(["MOE5314 c: target_modules names 3 modules; it lacks down_proj, and LoRA does not adapt q_proj."]);
     expect(told({ target_modules: "all-linear" })).toEqual([]);
     expect(told({ use_dora: true })).toEqual(["MOE5315 c: use_dora is true, and only false can be loaded."]);
+    expect(told({ fan_in_fan_out: true })).toEqual(["MOE5315 c: fan_in_fan_out is true, and the base's matrices lie the other way round."]);
+    expect(told({ fan_in_fan_out: false }, { ...manifest, peft: { ...manifest.peft!, fanInFanOut: true } })).toEqual([]);
     expect(told({ bias: "all" })[0]).toContain("MOE5315");
     expect(told({ rank_pattern: { "layers.0": 2 } })[0]).toContain("rank_pattern");
     expect(told({ modules_to_save: ["lm_head"] })[0]).toContain("modules_to_save");

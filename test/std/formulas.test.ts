@@ -46,6 +46,59 @@ const near = (actual: number, expected: number): void => expect(actual).toBeClos
 /** Experts chosen per token: the k of the greatest probability. */
 const top = (p: readonly number[], k: number): Set<number> => new Set(range(p.length).sort((a, b) => p[b]! - p[a]!).slice(0, k));
 
+describe("functions that models use", () => {
+  /** An expert of two vectors and a matrix, whose own output axis is `other`. */
+  const own = (body: readonly string[]): string => `expert own() {
+  axis other = out
+  weight l [in]        = ones()
+  weight m [in]        = ones()
+  weight C [in, other] = zeros()
+  (x [in]) -> [out] {
+    ${body.join("\n    ")}
+  }
+}
+`;
+  const parts = (made: Site) => ({ base: matrix(made, "base.weight", "in"), C: matrix(made, "C", "in"), l: valuesOf(made, "l"), m: valuesOf(made, "m") });
+
+  it("layer_norm: (x - mean) / sqrt(var + eps), scaled and shifted; gelu_new: 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))", async () => {
+    for (const seed of seeds) {
+      const sizes = sizesOf(seed);
+      const made = await site("always own()", sizes, numbers(seed), own(["h = layer_norm(x, l, m, over: in, eps: 0.01)", "rename(gelu_new(3 * h) @ C, other, to: out)"]));
+      const { base, C, l, m } = parts(made);
+      const y = rows(run(made, "output"), sizes.out);
+      rows(valuesOf(made, "x"), sizes.in).forEach((x, t) => {
+        const mean = sum(x) / x.length;
+        const deviation = Math.sqrt(sum(x.map((v) => (v - mean) ** 2)) / x.length + 0.01);
+        const h = x.map((v, i) => 3 * (((v - mean) / deviation) * l[i]! + m[i]!));
+        const g = h.map((v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))));
+        times(g, C).forEach((v, o) => near(y[t]![o]!, v + times(x, base)[o]!));
+      });
+    }
+  });
+
+  it("part: what a split axis has at one place; gather: rows by their index", async () => {
+    const text = own([
+      "axis three = 3",
+      "axis pair = 2",
+      "axis six = in",
+      "axis row = 4",
+      "p = split(x * l * m, in, into: [three, pair])",
+      "first = sum(gather(rename(C, in, to: six), index(row), over: six), over: row)",
+      "sum(part(p, three, 2) - part(p, three, 0), over: pair) * rename(first, other, to: out)",
+    ]);
+    for (const seed of seeds) {
+      const made = await site("always own()", { ...sizesOf(seed), in: 6, out: 2 }, numbers(seed), text);
+      const { base, C, l, m } = parts(made);
+      const y = rows(run(made, "output"), 2);
+      rows(valuesOf(made, "x"), 6).forEach((x, t) => {
+        const h = x.map((v, i) => v * l[i]! * m[i]!);
+        const apart = h[4]! + h[5]! - h[0]! - h[1]!;
+        times(x, base).forEach((v, o) => near(y[t]![o]!, v + apart * sum(range(4).map((i) => C[i]![o]!))));
+      });
+    }
+  });
+});
+
 describe("routers and mixtures", () => {
   it.each([1, 2, 3, 5])("MoLA with k = %d of 5: y = W x + alpha/r Σ g_i B_i A_i x, g the k greatest made to sum to 1", async (k) => {
     for (const seed of seeds) {

@@ -46,6 +46,49 @@ function shapes(): [string, number[]][] {
 
 /** Writes a checkpoint of seeded random weights in Hugging Face's layout. */
 export function writeTinyCheckpoint(folder: string): void {
+  writeCheckpoint(folder, config, shapes());
+}
+
+const gpt2Config = {
+  architectures: ["GPT2LMHeadModel"],
+  model_type: "gpt2",
+  vocab_size: 1024,
+  n_positions: 48,
+  n_embd: 16,
+  n_layer: 2,
+  n_head: 4,
+  n_inner: null,
+  activation_function: "gelu_new",
+  layer_norm_epsilon: 1e-5,
+  bos_token_id: 1,
+  eos_token_id: 2,
+  torch_dtype: "float32",
+};
+
+/** A GPT-2 of two layers as the Hub's own files have it: no prefix, matrices as [in, out], and the mask as a buffer. */
+export function writeTinyGpt2(folder: string): void {
+  const { vocab_size: vocab, n_positions: places, n_embd: width } = gpt2Config;
+  const all: [string, number[]][] = [["wte.weight", [vocab, width]], ["wpe.weight", [places, width]], ["ln_f.weight", [width]], ["ln_f.bias", [width]]];
+  for (let i = 0; i < gpt2Config.n_layer; i++) {
+    const linear = (name: string, from: number, to: number): [string, number[]][] => [[`${name}.weight`, [from, to]], [`${name}.bias`, [to]]];
+    const parts: [string, number[]][] = [
+      ["ln_1.weight", [width]],
+      ["ln_1.bias", [width]],
+      ["ln_2.weight", [width]],
+      ["ln_2.bias", [width]],
+      ["attn.bias", [1, 1, places, places]],
+      ...linear("attn.c_attn", width, 3 * width),
+      ...linear("attn.c_proj", width, width),
+      ...linear("mlp.c_fc", width, 4 * width),
+      ...linear("mlp.c_proj", 4 * width, width),
+    ];
+    for (const [name, shape] of parts) all.push([`h.${i}.${name}`, shape]);
+  }
+  writeCheckpoint(folder, gpt2Config, all);
+}
+
+/** Gains of norms are 1; all else is random. */
+function writeCheckpoint(folder: string, config: object, shapes: readonly (readonly [string, readonly number[]])[]): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "config.json"), JSON.stringify(config, null, 2));
   for (const name of ["tokenizer.json", "tokenizer_config.json"]) cpSync(join("examples/models/tiny-llama", name), join(folder, name));
@@ -54,9 +97,10 @@ export function writeTinyCheckpoint(folder: string): void {
   const header: Record<string, unknown> = { __metadata__: { format: "pt" } };
   const parts: Float32Array[] = [];
   let at = 0;
-  for (const [name, shape] of shapes()) {
+  for (const [name, shape] of shapes) {
     const size = shape.reduce((a, b) => a * b, 1);
-    parts.push(Float32Array.from({ length: size }, () => (shape.length === 1 ? 1 : 0.6 * (random() - 0.5))));
+    const gain = shape.length === 1 && name.endsWith(".weight");
+    parts.push(Float32Array.from({ length: size }, () => (gain ? 1 : 0.6 * (random() - 0.5))));
     header[name] = { dtype: "F32", shape, data_offsets: [at, (at += 4 * size)] };
   }
   let text = JSON.stringify(header);

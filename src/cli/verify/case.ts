@@ -150,10 +150,10 @@ function planBlock(program: Program, declaration: AdapterDeclaration, linears: r
     scope.define(names[0]!, { kind: "axis", axis: a });
     scope.define(names[1]!, { kind: "axis", axis: b });
     const path = [item.name.text, name];
-    nodes.push({ path, kind: "linear", axes: [a, b], tensors: [{ name: `base.${name}.weight`, axes: [b, a] }] });
+    nodes.push({ path, kind: "linear", axes: [a, b], tensors: [{ name: `base.${name}.weight`, usual: `base.${name}.weight`, axes: [b, a] }] });
     if (at.path.segments.at(-1)?.globs.some((g) => g.text === name || g.text.includes("*"))) sites.set(path.join("."), makePlan(program, declaration, at, { in: a, out: b }));
   }
-  const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1 };
+  const instance: ModelInstance = { definition: model, config: {}, scope, nodes, layers: 1, unused: new Set() };
   const kinds: string[] = [];
   const adapter = { sites, unfrozen: new Set<string>(), kinds, fields: dataIn(program, declaration).fields, groups: [], siteCount: () => sites.size };
   // The block's first parameter says by name which of its axes the input has.

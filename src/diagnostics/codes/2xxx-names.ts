@@ -61,8 +61,8 @@ export const nameCodes = codes({
   },
   MOE2009: {
     severity: "error",
-    title: "index outside a list",
-    explain: "A list is indexed beyond its ends. Entries count from 0; an index with a fraction is rounded down, so `[2, 4, 6, 8][layer * 4 / layers]` gives each quarter of the layers its own number.",
+    title: "index outside a list or an axis",
+    explain: "A list is indexed beyond its ends, or `part` asks for a place that an axis does not have. Entries count from 0; an index with a fraction is rounded down, so `[2, 4, 6, 8][layer * 4 / layers]` gives each quarter of the layers its own number.",
     bad: adapting("experts e[[2, 4][layer * 4 / layers]] = lora(rank: 4)\nroute softmax()"),
     good: adapting("experts e[[2, 4][layer * 2 / layers]] = lora(rank: 4)\nroute softmax()"),
   },

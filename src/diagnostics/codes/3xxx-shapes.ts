@@ -88,6 +88,18 @@ export const shapeCodes = codes({
     bad: "base llama = llama(\"models/tiny-llama\")\n\nadapter A on llama {\n  at layers.*.mlp.gate_proj { always lora(rank: 4) }\n  at layers.0.mlp.* { always lora(rank: 8) }\n}\n",
     good: "base llama = llama(\"models/tiny-llama\")\n\nadapter A on llama {\n  at layers.*.mlp.gate_proj { always lora(rank: 4) }\n  at layers.0.mlp.up_proj { always lora(rank: 8) }\n}\n",
   },
+  MOE3017: {
+    severity: "error",
+    title: "a base of another architecture",
+    explain: "config.json says by `model_type` what the checkpoint is, and a model definition says by the choices of its field `model_type` what it covers. Where no definition of the library covers an architecture, a `model` definition of your own can: docs/adding-a-definition.md.",
+    bad: "base b = gpt2(\"models/tiny-llama\")\n\nadapter A on b {\n  at h.*.mlp.c_fc { always lora(rank: 4) }\n}\n",
+    good: "base b = llama(\"models/tiny-llama\")\n\nadapter A on b {\n  at layers.*.mlp.up_proj { always lora(rank: 4) }\n}\n",
+  },
+  MOE3018: {
+    severity: "error",
+    title: "a quantised base",
+    explain: "The base's weights are packed or scaled integers (GPTQ, AWQ, bitsandbytes, FP8 and others), which mean nothing without the code that unpacks them. Weights are read in float32, float16, bfloat16 and float64. Use the checkpoint that the quantised one was made from: an adapter trained on it fits both.",
+  },
   MOE3020: {
     severity: "error",
     title: "a weight that no gradient reaches",
