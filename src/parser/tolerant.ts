@@ -3,6 +3,7 @@ import { diagnostic, nearest, type Code, type Details, type Diagnostic, type Spa
 import type { AxisList, Missing, Name } from "./ast.ts";
 import { Docs } from "./docs.ts";
 import { Lines } from "./lines.ts";
+import { LazyLookahead } from "./lookahead.ts";
 import { closers, endOf, Identifier, isReservedWord, openers, RCurly, tokenTypes } from "./tokens.ts";
 
 /** More than this many syntax errors in one file help nobody. */
@@ -77,6 +78,7 @@ function either(things: readonly string[]): string {
 
 /** Methods of Chevrotain that its typings leave out. */
 interface Engine {
+  recoveryEnabled: boolean;
   readonly currIdx: number;
   consumeToken(): void;
   getCurrRuleFullName(): string;
@@ -111,7 +113,15 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
       nodeLocationTracking: "none",
       maxLookahead: 2,
       skipValidations: !validate,
+      lookaheadStrategy: new LazyLookahead({ maxLookahead: 2 }),
     });
+  }
+
+  /** Chevrotain computes what follows each rule, for a recovery that is never asked for here, only where it is enabled. */
+  override performSelfAnalysis(): void {
+    this.engine.recoveryEnabled = false;
+    super.performSelfAnalysis();
+    this.engine.recoveryEnabled = true;
   }
 
   /** Takes up a file. `tokens` are balanced; `diagnostics` of the lexer come first. */
