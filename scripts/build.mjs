@@ -45,7 +45,7 @@ const commander = {
 const { metafile } = await esbuild.build({
   metafile: true,
   plugins: [replaced, commander],
-  entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
+  entryPoints: { cli: "src/cli/start.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
   outdir: out,
   bundle: true,
   splitting: true,
