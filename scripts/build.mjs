@@ -17,7 +17,6 @@ try {
   process.exit(existsSync("dist/cli.js") ? 0 : 1);
 }
 
-const metaOut = process.env.META;
 const { dependencies, peerDependencies, version } = JSON.parse(readFileSync("package.json", "utf8"));
 // Built beside dist/ and put in its place at the end: whoever runs it meanwhile sees a whole one.
 const out = `dist.new-${process.pid}`;
@@ -63,7 +62,6 @@ const { metafile } = await esbuild.build({
   logLevel: "warning",
 });
 
-if (metaOut) writeFileSync(metaOut, JSON.stringify(metafile));
 rmSync(made, { recursive: true });
 
 // What was bundled comes with its licence.
