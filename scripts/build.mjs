@@ -2,7 +2,7 @@
 // Chevrotain is bundled: importing it file by file would cost every start half a second.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -24,14 +24,6 @@ const made = `${out}/ahead`;
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 
 const { ahead } = await import("./ahead.mjs");
-const instead = await ahead(made);
-const replaced = {
-  name: "what was made ahead",
-  setup: (b) => b.onLoad({ filter: /[\\/](trees|validators)\.ts$/ }, ({ path }) => {
-    const module = instead[relative(root, path).replaceAll("\\", "/")];
-    return module && { contents: readFileSync(module, "utf8"), resolveDir: resolve(made), loader: "js" };
-  }),
-};
 // Commander is CommonJS, which cannot require Node's modules inside a bundle of ES modules. It could also start a program for a
 // subcommand: ours are functions, and to load what starts programs takes 5 ms.
 const commander = {
@@ -43,7 +35,7 @@ const commander = {
 };
 const { metafile } = await esbuild.build({
   metafile: true,
-  plugins: [replaced, commander],
+  plugins: [await ahead(made), commander],
   entryPoints: { cli: "src/cli/start.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
   outdir: out,
   bundle: true,

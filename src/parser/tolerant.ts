@@ -1,5 +1,6 @@
 import { createTokenInstance, EmbeddedActionsParser, EOF, tokenMatcher, type IToken, type TokenType } from "chevrotain";
 import { diagnostic, nearest, type Code, type Details, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import { adopt } from "./analysis.ts";
 import type { AxisList, Missing, Name } from "./ast.ts";
 import { Docs } from "./docs.ts";
 import { Lines } from "./lines.ts";
@@ -107,6 +108,8 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
   /** Of each bracket that the parser is in: whether it stands in the text. */
   #opened: boolean[] = [];
 
+  readonly #validated: boolean;
+
   protected constructor(validate: boolean) {
     super(tokenTypes, {
       recoveryEnabled: true,
@@ -115,10 +118,12 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
       skipValidations: !validate,
       lookaheadStrategy: new LazyLookahead({ maxLookahead: 2 }),
     });
+    this.#validated = validate;
   }
 
-  /** Chevrotain computes what follows each rule, for a recovery that is never asked for here, only where it is enabled. */
+  /** What is known from the build is not found out again; nor what follows each rule, for a recovery that never happens here. */
   override performSelfAnalysis(): void {
+    if (adopt && !this.#validated) return adopt(this);
     this.engine.recoveryEnabled = false;
     super.performSelfAnalysis();
     this.engine.recoveryEnabled = true;

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { ValidateFunction } from "ajv";
+import { build, type Plugin } from "esbuild";
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { configSchema } from "../../src/check/index.ts";
 import { compileCacheFolder } from "../../src/cli/compile-cache.ts";
@@ -22,6 +24,21 @@ async function shipped<T>(name: string): Promise<T> {
   return (await import(/* @vite-ignore */ pathToFileURL(resolve("dist/chunks", file!)).href)) as T;
 }
 
+/** The parser with its grammar analysed ahead of time, as it is bundled. */
+async function bundledParse(): Promise<typeof parse> {
+  const folder = mkdtempSync("build-ahead-");
+  try {
+    const { ahead } = (await import(/* @vite-ignore */ pathToFileURL(resolve("scripts/ahead.mjs")).href)) as { ahead: (folder: string) => Promise<Plugin> };
+    const plugins = [await ahead(join(folder, "made"))];
+    await build({ stdin: { contents: 'export { parse } from "./src/parser/index.ts"; export { adopt } from "./src/parser/analysis.ts";', resolveDir: "." }, plugins, outfile: join(root, "parser.mjs"), bundle: true, format: "esm", platform: "node", logLevel: "warning" });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  const made = (await import(/* @vite-ignore */ pathToFileURL(join(root, "parser.mjs")).href)) as { parse: typeof parse; adopt: unknown };
+  expect(made.adopt).toBeTypeOf("function");
+  return made.parse;
+}
+
 const root = mkdtempSync(join(tmpdir(), "moec-ahead-"));
 beforeAll(ensureDist, 120_000);
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -30,6 +47,23 @@ describe("what is made when the package is built", () => {
   it("the library's trees are those that the parser makes", async () => {
     const { trees } = await shipped<{ trees: readonly SourceFile[] }>("trees");
     expect(trees).toStrictEqual([...library()].map(([path, text]) => parse(text, path)));
+  });
+
+  it("the grammar's analysis reads every text as Chevrotain's does, whole and damaged", async () => {
+    const bundled = await bundledParse();
+    const texts = ["std", "examples", "examples/bad"].flatMap((folder) => readdirSync(folder).filter((n) => n.endsWith(".moe")).map((n) => readFileSync(join(folder, n), "utf8")));
+    expect(texts.length).toBeGreaterThan(30);
+    for (const text of texts) expect(bundled(text, "a.moe")).toStrictEqual(parse(text, "a.moe"));
+    const pieces = [...new Set(texts.flatMap((text) => text.match(/\w+|\s+|[^\w\s]+/g)!))];
+    const damaged = fc.record({ text: fc.constantFrom(...texts), at: fc.nat(), length: fc.nat(40), piece: fc.constantFrom(...pieces) });
+    fc.assert(
+      fc.property(damaged, ({ text, at, length, piece }) => {
+        const start = at % text.length;
+        const broken = text.slice(0, start) + piece + text.slice(start + length);
+        expect(bundled(broken, "a.moe")).toStrictEqual(parse(broken, "a.moe"));
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("there is a validator for each fixed schema and each model of the library", async () => {
