@@ -1,7 +1,10 @@
-import { mkdirSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import type { BackendName } from "../src/runtime/index.ts";
+import { benchCompiler } from "./compiler.ts";
 import { benchLinear } from "./linear.ts";
+import type { Measured } from "./measure.ts";
+import { installNeighbours } from "./neighbours.ts";
+import { describe, report, type Bar } from "./report.ts";
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
@@ -13,23 +16,45 @@ const { positionals, values } = parseArgs({
     tokens: { type: "string", default: "1024" },
     in: { type: "string", default: "1024" },
     out: { type: "string", default: "2752" },
+    lines: { type: "string", default: "10,100,1000,10000" },
+    install: { type: "boolean", default: false },
   },
 });
 
+const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")})`;
+
+async function linear(): Promise<void> {
+  const tokens = Number(values.tokens);
+  const sizes = { samples: 8, positions: tokens / 8, in: Number(values.in), out: Number(values.out), experts: Number(values.experts), rank: Number(values.rank) };
+  const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds));
+  const setting = `T=${tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}; forward and backward with the input's gradient; ${values.rounds} interleaved rounds`;
+  console.log(`${describe(result.machine)}; ${result.backend}: ${result.device}\n${setting}\n`);
+  for (const s of result.sides) console.log(`${row(s)}  ${s.toFrozen.toFixed(2)}× the frozen layer`);
+  const by = (name: string): number => result.sides.find((s) => s.name.startsWith(name))!.median;
+  console.log(`\nmoec is ${(by("loop") / by("moec")).toFixed(2)}× as fast as the loop and ${(by("stacked") / by("moec")).toFixed(2)}× as fast as stacking by hand under tfjs gradients`);
+  await report(`linear-${result.backend}-E${sizes.experts}`, result, { title: `One adapted linear on ${result.backend}\n${setting}`, bars: result.sides.map((s) => ({ ...s, group: result.device })) });
+}
+
+async function compiler(): Promise<void> {
+  const result = await benchCompiler(values.lines.split(",").map(Number), Number(values.rounds));
+  console.log(`\n${describe(result.machine)}; ${result.rounds} interleaved rounds\n\nprocesses, 100 lines`);
+  for (const p of result.processes) console.log(`${row(p)}  ${p.beyondNode.toFixed(1)} ms beyond Node`);
+  const bars: Bar[] = result.processes.map((p) => ({ ...p, group: "a process, 100 lines" }));
+  for (const { lines, sides } of result.inProcess) {
+    const group = `in process, ${lines.toLocaleString("en")} lines`;
+    console.log(`\n${group}`);
+    for (const side of sides) console.log(row(side));
+    bars.push(...sides.map((side) => ({ ...side, group })));
+  }
+  await report("compiler", result, { title: "The compiler next to others, on files of equal length", bars, logarithmic: true });
+}
+
+const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, compiler };
 const what = positionals[0] ?? "linear";
-if (what !== "linear") {
-  console.error(`there is no benchmark "${what}"; there is: linear`);
+const run = benchmarks[what];
+if (!run) {
+  console.error(`there is no benchmark "${what}"; there are: ${Object.keys(benchmarks).join(", ")}`);
   process.exit(2);
 }
-const tokens = Number(values.tokens);
-const sizes = { samples: 8, positions: tokens / 8, in: Number(values.in), out: Number(values.out), experts: Number(values.experts), rank: Number(values.rank) };
-const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds));
-console.log(`${result.machine.cpu}, ${result.machine.cores} cores, Node ${result.machine.node}; ${result.backend}: ${result.device}`);
-console.log(`T=${tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}; forward and backward with the input's gradient; ${values.rounds} interleaved rounds\n`);
-for (const s of result.sides) {
-  console.log(`${s.name.padEnd(36)} ${s.median.toFixed(1).padStart(8)} ms  (min ${s.minimum.toFixed(1)}, quartiles ${s.quartiles.map((q) => q.toFixed(1)).join("–")})  ${s.toFrozen.toFixed(2)}× the frozen layer`);
-}
-const by = (name: string): number => result.sides.find((s) => s.name.startsWith(name))!.median;
-console.log(`\nmoec is ${(by("loop") / by("moec")).toFixed(2)}× as fast as the loop and ${(by("stacked") / by("moec")).toFixed(2)}× as fast as stacking by hand under tfjs gradients`);
-mkdirSync("bench/results", { recursive: true });
-writeFileSync(`bench/results/linear-${result.backend}-E${sizes.experts}.json`, `${JSON.stringify(result, null, 2)}\n`);
+if (values.install) installNeighbours();
+await run();

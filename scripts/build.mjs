@@ -20,10 +20,23 @@ try {
 const { dependencies, peerDependencies, version } = JSON.parse(readFileSync("package.json", "utf8"));
 // Built beside dist/ and put in its place at the end: whoever runs it meanwhile sees a whole one.
 const out = `dist.new-${process.pid}`;
+const made = `${out}/ahead`;
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
+
+const { ahead } = await import("./ahead.mjs");
+// Commander is CommonJS, which cannot require Node's modules inside a bundle of ES modules. It could also start a program for a
+// subcommand: ours are functions, and to load what starts programs takes 5 ms.
+const commander = {
+  name: "commander's modules",
+  setup: (b) => {
+    b.onResolve({ filter: /^node:/ }, ({ kind, path }) => (kind === "require-call" ? { path, namespace: "node" } : undefined));
+    b.onLoad({ filter: /.*/, namespace: "node" }, ({ path }) => ({ contents: path === "node:child_process" ? "" : `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`, loader: "js" }));
+  },
+};
 const { metafile } = await esbuild.build({
   metafile: true,
-  entryPoints: { cli: "src/cli/main.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
+  plugins: [await ahead(made), commander],
+  entryPoints: { cli: "src/cli/start.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
   outdir: out,
   bundle: true,
   splitting: true,
@@ -31,16 +44,17 @@ const { metafile } = await esbuild.build({
   platform: "node",
   target: "node20.19",
   chunkNames: "chunks/[name]-[hash]",
-  // ajv is bundled too: its 30 files cost every `moec check` 20 ms.
-  external: [...Object.keys(dependencies), ...Object.keys(peerDependencies)].filter((name) => name !== "ajv"),
+  // What every start needs is bundled too: finding and reading a package's files one by one takes longer than running them.
+  external: [...Object.keys(dependencies), ...Object.keys(peerDependencies)].filter((name) => !["ajv", "commander", "picocolors"].includes(name)),
   define: { MOEC_VERSION: JSON.stringify(version) },
-  banner: { js: "" },
   // A quarter off what V8 must read before a command can start; names stay, so that stacks can be read.
   minifyWhitespace: true,
   minifySyntax: true,
   legalComments: "none", // THIRD-PARTY.txt has the licences whole
   logLevel: "warning",
 });
+
+rmSync(made, { recursive: true });
 
 // What was bundled comes with its licence.
 const bundled = [...new Set(Object.keys(metafile.inputs).map((path) => /.*(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]))].filter(Boolean).sort();

@@ -1,5 +1,6 @@
 import { diagnostic, DiagnosticError, fail, type Code, type Diagnostic, type Span } from "../diagnostics/index.ts";
 import type { TrainSettings } from "../formats/manifest.ts";
+import type { Validator } from "../formats/schema.ts";
 import type { AdapterDeclaration, BaseDeclaration, Declaration, ModelDefinition, SourceFile, TrainDeclaration } from "../parser/ast.ts";
 import { holdsQuantised, otherArchitecture, saysQuantised } from "./architecture.ts";
 import { Assembly, type AdapterPlan } from "./assemble.ts";
@@ -58,8 +59,8 @@ export interface CheckInput {
   readonly set: ReadonlyMap<string, string>;
   /** Headers by the path that a `base` names; diagnostics where they could not be read. */
   readonly checkpoints: ReadonlyMap<string, CheckpointHeaders | readonly Diagnostic[]>;
-  /** Validates a configuration (ajv). */
-  readonly validate: (schema: object, value: unknown, text: string, file: string) => readonly Diagnostic[];
+  /** Validates a configuration. */
+  readonly validate: Validator;
   /** Extra tensors in a checkpoint are errors. */
   readonly strict?: boolean;
 }

@@ -1,4 +1,5 @@
 import { diagnostic, fail, nearest, type Diagnostic } from "../diagnostics/index.ts";
+import type { JsonSchema } from "../formats/schema.ts";
 import type { BlockItem, BodyItem, ConfigField, LinearItem, ModelDefinition, ParameterType, StringLiteral, UnusedItem, WeightItem } from "../parser/ast.ts";
 import type { Elaborator } from "./elaborate.ts";
 import { Scope } from "./scope.ts";
@@ -41,16 +42,16 @@ export interface ModelInstance {
 }
 
 /** The JSON Schema that a configuration must satisfy for a model definition. Unknown fields are Hugging Face's business. */
-export function configSchema(definition: ModelDefinition): object {
+export function configSchema(definition: ModelDefinition): JsonSchema {
   let schema = schemas.get(definition);
   if (!schema) schemas.set(definition, (schema = recordSchema(definition.fields)));
   return schema;
 }
 
 /** One object a definition, so that whoever compiles schemas need not do it again. */
-const schemas = new WeakMap<ModelDefinition, object>();
+const schemas = new WeakMap<ModelDefinition, JsonSchema>();
 
-function recordSchema(fields: readonly ConfigField[]): object {
+function recordSchema(fields: readonly ConfigField[]): JsonSchema {
   return {
     type: "object",
     properties: Object.fromEntries(fields.map((f) => [f.name.text, typeSchema(f.type, f.default !== undefined)])),
@@ -59,7 +60,7 @@ function recordSchema(fields: readonly ConfigField[]): object {
 }
 
 /** Hugging Face writes null where a default applies, so an optional field may be null. */
-function typeSchema(type: ParameterType, optional: boolean): object {
+function typeSchema(type: ParameterType, optional: boolean): JsonSchema {
   const or = (name: string) => (optional ? { type: [name, "null"] } : { type: name });
   switch (type.kind) {
     case "int":

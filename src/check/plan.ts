@@ -431,14 +431,25 @@ function sameApplication(a: Applied, b: Applied): boolean {
   return a.definition === b.definition && a.shared.size === 0 && b.shared.size === 0 && applicationKey(a) === applicationKey(b);
 }
 
+/** Keys are asked for once a site and layer, and made once an application and a plan. */
+const applicationKeys = new WeakMap<Applied, string>();
+const planKeys = new WeakMap<SitePlan, string>();
+
+/** What was made for an object before, or is made now. */
+function kept<K extends object>(keys: WeakMap<K, string>, of: K, make: () => string): string {
+  let key = keys.get(of);
+  if (key === undefined) keys.set(of, (key = make()));
+  return key;
+}
+
 /** Equal for equal definitions and arguments. */
 export function applicationKey(a: Applied): string {
-  return JSON.stringify([[...a.shared], a.definition.name.text, a.definition.span, [...a.parameters].map(([n, e]) => [n, e.kind === "const" ? e.value : e.kind])]);
+  return kept(applicationKeys, a, () => JSON.stringify([[...a.shared], a.definition.name.text, a.definition.span, [...a.parameters].map(([n, e]) => [n, e.kind === "const" ? e.value : e.kind])]));
 }
 
 /** Equal for sites that one layer function can serve. */
 export function planKey(plan: SitePlan): string {
-  return JSON.stringify([
+  return kept(planKeys, plan, () => JSON.stringify([
     plan.at.span,
     plan.banks.map((b) => [applicationKey(b), b.name, b.always, b.count, b.start]),
     plan.patches.map((p) => [p.name, p.start, p.count, [...p.entries].map(([linear, b]) => [linear, applicationKey(b)])]),
@@ -448,5 +459,5 @@ export function planKey(plan: SitePlan): string {
     plan.mix,
     plan.balances.map((b) => [applicationKey(b), weightKey({ weight: b.weight, layer: typeof b.weight === "number" ? null : b.weight.scope.lookup("layer") }), b.reduction, b.unmasked, [...b.map]]),
     plan.unfreeze,
-  ]);
+  ]));
 }

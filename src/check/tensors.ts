@@ -22,6 +22,9 @@ export class LineIndex {
   }
 }
 
+/** A span belongs to one text, so that its line is looked up once. */
+const lineOf = new WeakMap<Span, number>();
+
 /** Emits typed tensor operations at the place that is being elaborated. One for each elaboration of a model. */
 export class TensorOps {
   /** Shared by all elaborations of one program, so that axes stay the same objects. */
@@ -31,6 +34,8 @@ export class TensorOps {
   path: readonly string[] = [];
   readonly #lines: (file: string) => LineIndex | undefined;
   #at: Span = { file: "", start: 0, end: 0 };
+  #origin: EmitOrigin | undefined;
+  #originOf: Span | undefined;
   #stream = 0;
 
   constructor(emitter: Emitter, lines: (file: string) => LineIndex | undefined, axes = new AxisTable()) {
@@ -65,8 +70,21 @@ export class TensorOps {
     return this.#at;
   }
 
+  /** Where the next operation comes from: one object for all that an expression emits. */
   origin(): EmitOrigin {
-    return { ...this.#at, line: this.#lines(this.#at.file)?.line(this.#at.start) ?? 1, path: this.path };
+    const { path } = this;
+    const { file, start, end } = this.#at;
+    if (this.#originOf !== this.#at || this.#origin?.path !== path) {
+      this.#origin = { file, start, end, line: this.#line(this.#at), path };
+      this.#originOf = this.#at;
+    }
+    return this.#origin;
+  }
+
+  #line(span: Span): number {
+    let line = lineOf.get(span);
+    if (line === undefined) lineOf.set(span, (line = this.#lines(span.file)?.line(span.start) ?? 1));
+    return line;
   }
 
   /** A number for a random draw that no other draw of this elaboration has. */

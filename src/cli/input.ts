@@ -1,4 +1,4 @@
-import { checkText, loadProgram, type Program, type ProgramOptions } from "../compiler/index.ts";
+import { checkText, loadProgram, type Program, type ProgramOptions } from "../compiler/program.ts";
 import { fail } from "../diagnostics/index.ts";
 import type { Host } from "../formats/host.ts";
 import { decodeText } from "../formats/text.ts";

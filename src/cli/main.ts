@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { version } from "../compiler/version.ts";
 import { diagnostic, didYouMean } from "../diagnostics/index.ts";

@@ -1,4 +1,4 @@
-import { basePath, check, suppress, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
+import { basePath, check, configSchema, suppress, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
 import { diagnostic, DiagnosticError, didYouMean, fail, type Diagnostic } from "../diagnostics/index.ts";
 import { readCheckpointHeaders } from "../formats/checkpoint.ts";
 import { joinPath, normalizePath, type Host } from "../formats/host.ts";
@@ -34,15 +34,22 @@ export interface Program {
   readonly headers: (adapter: CheckedAdapter) => CheckpointHeaders["tensors"];
 }
 
-/** Parsed files by path and text: the library is parsed once a process, an unchanged file once. */
-const parsed = new Map<string, { readonly text: string; readonly file: SourceFile }>();
+/** Parsed files by path: the library is parsed when the package is built, an unchanged file once a process. */
+const parsed = new Map<string, SourceFile>();
 
+/** The tree of a text, from before where path and text are the same. */
 function parseCached(text: string, path: string): SourceFile {
   const known = parsed.get(path);
-  if (known?.text === text) return known.file;
+  if (known?.text === text) return known;
   const file = parse(text, path);
-  parsed.set(path, { text, file });
+  parsed.set(path, file);
   return file;
+}
+
+let ready: Promise<void> | undefined;
+
+async function loadTrees(): Promise<void> {
+  for (const file of (await import("./trees.ts")).trees) parsed.set(file.path, file);
 }
 
 /** The folder of a path; "." for a bare name. */
@@ -72,12 +79,13 @@ export async function loadProgram(host: Host, file: string, options: ProgramOpti
 
 /** The same for a text that is not (yet) in a file; `file` says where it would lie. */
 export async function checkText(host: Host, file: string, text: string, options: ProgramOptions): Promise<Program> {
+  await (ready ??= loadTrees());
   const library = [...options.library].map(([path, t]) => parseCached(t, path));
   const extra: Diagnostic[] = [];
   const files = await readImports(host, parseCached(text, file), extra);
   const checkpoints = new Map<string, CheckpointHeaders | readonly Diagnostic[]>();
-  for (const declaration of files.flatMap((f) => f.declarations)) {
-    if (declaration.kind !== "base") continue;
+  const bases = files.flatMap((f) => f.declarations).filter((d) => d.kind === "base");
+  for (const declaration of bases) {
     const path = basePath(declaration);
     if (path === undefined || checkpoints.has(path)) continue;
     const folder = options.base ?? fromSpec(file, path);
@@ -88,13 +96,14 @@ export async function checkText(host: Host, file: string, text: string, options:
       checkpoints.set(path, e.diagnostics);
     }
   }
-  const validate = await loadValidator();
+  const models = [...library, ...files].flatMap((f) => f.declarations).filter((d) => d.kind === "model");
+  const validate = await loadValidator(models.filter((m) => bases.some((b) => b.model.text === m.name.text)).map(configSchema));
   const checked = check({
     library,
     files,
     set: options.set ?? new Map(),
     checkpoints,
-    validate: (schema, value, t, f) => validate(schema as Record<string, unknown>, value, t, f),
+    validate,
     strict: options.strict ?? false,
   });
   const texts = new Map([...library, ...files].map((f) => [f.path, f.text]));

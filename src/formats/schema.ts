@@ -8,36 +8,46 @@ export type JsonSchema = Readonly<Record<string, unknown>>;
 /** Validates a parsed JSON value; `text` is where it came from, so that diagnostics have spans. */
 export type Validator = (schema: JsonSchema, value: unknown, text: string, file: string) => Diagnostic[];
 
-const compiled = new WeakMap<JsonSchema, ValidateFunction>();
-let validator: Promise<Validator> | undefined;
+/**
+ * The schemas are ours: to compile the meta-schema that they follow would take longer than all else that checks a spec.
+ * The build compiles with the same.
+ */
+export const ajvOptions = { allErrors: true, verbose: true, allowUnionTypes: true, strictRequired: false, validateSchema: false } as const;
 
-/** Loads ajv (tens of milliseconds, so only where something is to be validated) and returns a synchronous validator. */
-export function loadValidator(): Promise<Validator> {
-  validator ??= load();
-  return validator;
+type Compile = (schema: JsonSchema) => ValidateFunction;
+
+const compiled = new WeakMap<JsonSchema, ValidateFunction>();
+let compiler: Promise<Compile> | undefined;
+
+/**
+ * A synchronous validator for these schemas. Loads ajv (tens of milliseconds) only where the build has not compiled one of
+ * them ahead of time.
+ */
+export async function loadValidator(schemas: readonly JsonSchema[]): Promise<Validator> {
+  const { validators } = await import("./validators.ts");
+  const find = (schema: JsonSchema): ValidateFunction | undefined => compiled.get(schema) ?? validators.get(JSON.stringify(schema));
+  const compile = schemas.every(find) ? undefined : await (compiler ??= loadCompiler());
+  return (schema, value, text, file) => {
+    const validate = find(schema) ?? compile?.(schema);
+    if (validate === undefined) throw new Error("the validator was not loaded for this schema");
+    compiled.set(schema, validate);
+    return validate(value) ? [] : explain(validate.errors ?? [], text, file);
+  };
 }
 
 /** Validates one value. One diagnostic a mistake; none where all is well. */
 export async function validateJson(schema: JsonSchema, value: unknown, text: string, file: string): Promise<Diagnostic[]> {
-  return (await loadValidator())(schema, value, text, file);
+  return (await loadValidator([schema]))(schema, value, text, file);
 }
 
-async function load(): Promise<Validator> {
+async function loadCompiler(): Promise<Compile> {
   // By way of `default`: what a bundler and Node agree on for CommonJS.
   const [one, two] = await Promise.all([import("ajv"), import("ajv/dist/2020.js")]);
-  // The schemas are ours: to compile the meta-schema that they follow would take longer than all else that checks a spec.
-  const options = { allErrors: true, verbose: true, allowUnionTypes: true, strictRequired: false, validateSchema: false } as const;
   let draft7: InstanceType<typeof one.default.Ajv> | undefined;
   let draft2020: InstanceType<typeof two.default.Ajv2020> | undefined;
-  return (schema, value, text, file) => {
-    let validate = compiled.get(schema);
-    if (validate === undefined) {
-      const old = String(schema["$schema"] ?? "").includes("draft-07");
-      validate = (old ? (draft7 ??= new one.default.Ajv(options)) : (draft2020 ??= new two.default.Ajv2020(options))).compile(schema);
-      compiled.set(schema, validate);
-    }
-    if (validate(value)) return [];
-    return explain(validate.errors ?? [], text, file);
+  return (schema) => {
+    const old = String(schema["$schema"] ?? "").includes("draft-07");
+    return (old ? (draft7 ??= new one.default.Ajv(ajvOptions)) : (draft2020 ??= new two.default.Ajv2020(ajvOptions))).compile(schema);
   };
 }
 

@@ -1,8 +1,10 @@
 import { createTokenInstance, EmbeddedActionsParser, EOF, tokenMatcher, type IToken, type TokenType } from "chevrotain";
 import { diagnostic, nearest, type Code, type Details, type Diagnostic, type Span } from "../diagnostics/index.ts";
+import { adopt } from "./analysis.ts";
 import type { AxisList, Missing, Name } from "./ast.ts";
 import { Docs } from "./docs.ts";
 import { Lines } from "./lines.ts";
+import { LazyLookahead } from "./lookahead.ts";
 import { closers, endOf, Identifier, isReservedWord, openers, RCurly, tokenTypes } from "./tokens.ts";
 
 /** More than this many syntax errors in one file help nobody. */
@@ -77,6 +79,7 @@ function either(things: readonly string[]): string {
 
 /** Methods of Chevrotain that its typings leave out. */
 interface Engine {
+  recoveryEnabled: boolean;
   readonly currIdx: number;
   consumeToken(): void;
   getCurrRuleFullName(): string;
@@ -105,13 +108,25 @@ export abstract class TolerantParser extends EmbeddedActionsParser {
   /** Of each bracket that the parser is in: whether it stands in the text. */
   #opened: boolean[] = [];
 
+  readonly #validated: boolean;
+
   protected constructor(validate: boolean) {
     super(tokenTypes, {
       recoveryEnabled: true,
       nodeLocationTracking: "none",
       maxLookahead: 2,
       skipValidations: !validate,
+      lookaheadStrategy: new LazyLookahead({ maxLookahead: 2 }),
     });
+    this.#validated = validate;
+  }
+
+  /** What is known from the build is not found out again; nor what follows each rule, for a recovery that never happens here. */
+  override performSelfAnalysis(): void {
+    if (adopt && !this.#validated) return adopt(this);
+    this.engine.recoveryEnabled = false;
+    super.performSelfAnalysis();
+    this.engine.recoveryEnabled = true;
   }
 
   /** Takes up a file. `tokens` are balanced; `diagnostics` of the lexer come first. */

@@ -1,6 +1,6 @@
 import { normalize } from "node:path";
 import type { CheckedAdapter } from "../../check/index.ts";
-import type { Program } from "../../compiler/index.ts";
+import type { Program } from "../../compiler/program.ts";
 import { DiagnosticError, type Diagnostic } from "../../diagnostics/index.ts";
 import { jsonReport } from "../../diagnostics/render/index.ts";
 import { NodeHost } from "../../runtime/files/index.ts";

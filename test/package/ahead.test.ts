@@ -1,0 +1,124 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { ValidateFunction } from "ajv";
+import { build, type Plugin } from "esbuild";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { configSchema } from "../../src/check/index.ts";
+import { compileCacheFolder } from "../../src/cli/compile-cache.ts";
+import { library } from "../../src/cli/library.ts";
+import { checkText } from "../../src/compiler/index.ts";
+import { indexSchema } from "../../src/formats/safetensors-index.ts";
+import type { SourceFile } from "../../src/parser/ast.ts";
+import { parse } from "../../src/parser/index.ts";
+import { NodeHost } from "../../src/runtime/files/index.ts";
+import { cli, ensureDist } from "../support/dist.ts";
+
+/** What `scripts/ahead.mjs` put into dist/: its own chunk, by the name of the source that it replaces. */
+async function shipped<T>(name: string): Promise<T> {
+  const [file, ...more] = readdirSync("dist/chunks").filter((f) => f.startsWith(`${name}-`));
+  expect(more).toEqual([]);
+  return (await import(/* @vite-ignore */ pathToFileURL(resolve("dist/chunks", file!)).href)) as T;
+}
+
+/** The parser with its grammar analysed ahead of time, as it is bundled. */
+async function bundledParse(): Promise<typeof parse> {
+  const folder = mkdtempSync("build-ahead-");
+  try {
+    const { ahead } = (await import(/* @vite-ignore */ pathToFileURL(resolve("scripts/ahead.mjs")).href)) as { ahead: (folder: string) => Promise<Plugin> };
+    const plugins = [await ahead(join(folder, "made"))];
+    await build({ stdin: { contents: 'export { parse } from "./src/parser/index.ts"; export { adopt } from "./src/parser/analysis.ts";', resolveDir: "." }, plugins, outfile: join(root, "parser.mjs"), bundle: true, format: "esm", platform: "node", logLevel: "warning" });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  const made = (await import(/* @vite-ignore */ pathToFileURL(join(root, "parser.mjs")).href)) as { parse: typeof parse; adopt: unknown };
+  expect(made.adopt).toBeTypeOf("function");
+  return made.parse;
+}
+
+const root = mkdtempSync(join(tmpdir(), "moec-ahead-"));
+beforeAll(ensureDist, 120_000);
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+describe("what is made when the package is built", () => {
+  it("the library's trees are those that the parser makes", async () => {
+    const { trees } = await shipped<{ trees: readonly SourceFile[] }>("trees");
+    expect(trees).toStrictEqual([...library()].map(([path, text]) => parse(text, path)));
+  });
+
+  it("the grammar's analysis reads every text as Chevrotain's does, whole and damaged", async () => {
+    const bundled = await bundledParse();
+    const texts = ["std", "examples", "examples/bad"].flatMap((folder) => readdirSync(folder).filter((n) => n.endsWith(".moe")).map((n) => readFileSync(join(folder, n), "utf8")));
+    expect(texts.length).toBeGreaterThan(30);
+    for (const text of texts) expect(bundled(text, "a.moe")).toStrictEqual(parse(text, "a.moe"));
+    const pieces = [...new Set(texts.flatMap((text) => text.match(/\w+|\s+|[^\w\s]+/g)!))];
+    const damaged = fc.record({ text: fc.constantFrom(...texts), at: fc.nat(), length: fc.nat(40), piece: fc.constantFrom(...pieces) });
+    fc.assert(
+      fc.property(damaged, ({ text, at, length, piece }) => {
+        const start = at % text.length;
+        const broken = text.slice(0, start) + piece + text.slice(start + length);
+        expect(bundled(broken, "a.moe")).toStrictEqual(parse(broken, "a.moe"));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("there is a validator for each fixed schema and each model of the library", async () => {
+    const { validators } = await shipped<{ validators: ReadonlyMap<string, ValidateFunction> }>("validators");
+    const models = [...library()].flatMap(([path, text]) => parse(text, path).declarations).filter((d) => d.kind === "model");
+    expect(models.length).toBeGreaterThan(0);
+    const schemas = [JSON.parse(readFileSync("grammar/config.schema.json", "utf8")) as object, indexSchema, ...models.map(configSchema)];
+    expect([...validators.keys()]).toEqual(schemas.map((s) => JSON.stringify(s)));
+  });
+
+  it("says of a wrong configuration what ajv says when it compiles at run time", async () => {
+    const model = join(root, "model");
+    cpSync("examples/models/tiny-llama", model, { recursive: true });
+    const config = JSON.parse(readFileSync(join(model, "config.json"), "utf8")) as Record<string, unknown>;
+    const { hidden_size: _, ...rest } = config;
+    const wrong = { ...rest, num_hidden_layers: "two", vocab_size: -1, rms_norm_eps: [] };
+    writeFileSync(join(model, "config.json"), JSON.stringify(wrong, null, 2));
+    const text = 'base b = llama("model")\nadapter A on b { at ** { experts e[2] = lora(rank: 2)  route softmax() } }\n';
+    writeFileSync(join(root, "spec.moe"), text);
+    const fromSources = await checkText(new NodeHost(), join(root, "spec.moe"), text, { library: library() });
+    const codes = fromSources.diagnostics.map((d) => d.code);
+    expect(codes).toEqual(["MOE5106", "MOE5106", "MOE5106", "MOE5106"]);
+    const run = spawnSync(process.execPath, [cli, "check", "--json", join(root, "spec.moe")], { encoding: "utf8" });
+    expect(run.status).toBe(1);
+    const [report] = JSON.parse(run.stdout) as [{ diagnostics: { code: string; message: string }[] }];
+    expect(report.diagnostics.map((d) => [d.code, d.message])).toEqual(fromSources.diagnostics.map((d) => [d.code, d.message]));
+  });
+});
+
+describe.skipIf(process.platform === "win32")("where compiled code is kept", () => {
+  const caches = (name: string, mode: number): string => {
+    const path = join(root, name);
+    mkdirSync(path);
+    chmodSync(path, mode);
+    return path;
+  };
+
+  it("in the user's folder for caches, which is made for the user alone", () => {
+    const own = caches("own", 0o755);
+    expect(compileCacheFolder({ XDG_CACHE_HOME: own })).toBe(join(own, "moec"));
+  });
+
+  it("nowhere where anybody else may write", () => {
+    expect(compileCacheFolder({ XDG_CACHE_HOME: caches("open", 0o777) })).toBeUndefined();
+    const inside = caches("inside", 0o755);
+    mkdirSync(join(inside, "moec"));
+    chmodSync(join(inside, "moec"), 0o775);
+    expect(compileCacheFolder({ XDG_CACHE_HOME: inside })).toBeUndefined();
+  });
+
+  it("not behind a link, and not where no folder can be made", () => {
+    const linked = caches("linked", 0o755);
+    symlinkSync(caches("elsewhere", 0o755), join(linked, "moec"));
+    expect(compileCacheFolder({ XDG_CACHE_HOME: linked })).toBeUndefined();
+    writeFileSync(join(root, "file"), "");
+    expect(compileCacheFolder({ XDG_CACHE_HOME: join(root, "file") })).toBeUndefined();
+  });
+});
