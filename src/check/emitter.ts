@@ -61,6 +61,16 @@ export interface LayerRun {
   readonly suffix?: string;
 }
 
+/** What the layers of a run leave: the last carried values, totals over the layers, and lists with a value of each layer. */
+export interface FoldResults {
+  readonly carried: readonly Handle[];
+  readonly summed: readonly Handle[];
+  /** Of the body one value each, of the fold a list each, from which the op `element` takes a layer's. */
+  readonly listed: readonly Handle[];
+}
+
+export type FoldBody = (carried: readonly Handle[]) => FoldResults;
+
 /**
  * What elaboration writes to. The checker's emitter only hands out handles; the lowering's builds the graph. Op names
  * and attributes are those of the graph's op table, and the result types given are what its inference must find.
@@ -83,9 +93,9 @@ export interface Emitter {
   fold(
     run: LayerRun,
     carried: readonly Handle[],
-    body: (carried: readonly Handle[]) => { readonly carried: readonly Handle[]; readonly summed: readonly Handle[] },
+    body: FoldBody,
     origin: EmitOrigin,
-  ): { readonly carried: readonly Handle[]; readonly summed: readonly Handle[] };
+  ): FoldResults;
 }
 
 /** Hands out handles and keeps nothing: what checking needs. */

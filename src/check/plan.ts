@@ -72,7 +72,7 @@ export interface PlannedBalance extends Applied {
   readonly clause: BalanceClause;
   /** A number; or, where it depends on the step, what to evaluate for it, and where. */
   readonly weight: number | DynamicWeight;
-  readonly reduction: "sum" | "mean";
+  readonly reduction: "sum" | "mean" | "pooled";
   readonly unmasked: boolean;
   /** Kind of data to names of groups. */
   readonly map: ReadonlyMap<string, readonly string[]>;

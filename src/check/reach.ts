@@ -1,4 +1,4 @@
-import type { EmitOrigin, Emitter, WeightRequest } from "./emitter.ts";
+import type { EmitOrigin, Emitter, FoldBody, FoldResults, WeightRequest } from "./emitter.ts";
 
 /**
  * What a value's gradient flows to: the handle of the checker's emitter. A graph, not a set of weights: sets would grow
@@ -65,8 +65,8 @@ export class ReachEmitter implements Emitter {
   fold(
     run: { readonly layers: readonly number[] },
     carried: readonly unknown[],
-    body: (carried: readonly unknown[]) => { readonly carried: readonly unknown[]; readonly summed: readonly unknown[] },
-  ): { readonly carried: readonly unknown[]; readonly summed: readonly unknown[] } {
+    body: FoldBody,
+  ): FoldResults {
     this.#run = run.layers[0]! + 1;
     const once = body(carried);
     this.#run = 0;

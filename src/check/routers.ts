@@ -66,7 +66,9 @@ function detached(site: SitePlan, place: SitePlace, data: DataPlan, context: Ela
   const input = standIn(context, place, data, () => nothing);
   const routed = route(e, site, place, routingOf(e, site, place, input));
   if (!routed) return [];
-  const { terms } = balance(e, site, place, routed, input);
+  // What is pooled over sites learns as it does at each of them.
+  const each = { ...site, balances: site.balances.map((b) => ({ ...b, reduction: "sum" as const })) };
+  const { terms } = balance(e, each, place, routed, input);
   return site.balances.flatMap(({ definition, clause, weight }, i) => {
     if (weight === 0 || reached([terms[i]!.handle as Reach]).size > 0) return [];
     return [

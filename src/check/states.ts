@@ -1,7 +1,7 @@
 import { fail } from "../diagnostics/index.ts";
 import type { UpdateItem } from "../parser/ast.ts";
 import type { Elaborator } from "./elaborate.ts";
-import type { EmitOrigin, Emitter, LayerRun, WeightRequest } from "./emitter.ts";
+import type { EmitOrigin, Emitter, FoldBody, FoldResults, LayerRun, WeightRequest } from "./emitter.ts";
 import type { SitePlan } from "./plan.ts";
 import type { Routed, RoutingInput } from "./routing.ts";
 import { Scope } from "./scope.ts";
@@ -106,20 +106,20 @@ export class StateEmitter implements Emitter {
   fold(
     run: LayerRun,
     carried: readonly Handle[],
-    body: (carried: readonly Handle[]) => { readonly carried: readonly Handle[]; readonly summed: readonly Handle[] },
+    body: FoldBody,
     origin: EmitOrigin,
-  ): { readonly carried: readonly Handle[]; readonly summed: readonly Handle[] } {
-    let summed = 0;
+  ): FoldResults {
+    let inner: FoldResults = { carried: [], summed: [], listed: [] };
     this.#sink.fold(
       run,
       [],
       () => {
-        summed = body(carried.map(() => batch)).summed.length;
-        return { carried: [], summed: [] };
+        inner = body(carried.map(() => batch));
+        return { carried: [], summed: [], listed: [] };
       },
       origin,
     );
-    return { carried: carried.map(() => batch), summed: Array.from({ length: summed }, () => opaque) };
+    return { carried: carried.map(() => batch), summed: inner.summed.map(() => opaque), listed: inner.listed.map(() => batch) };
   }
 
   /** MOE2031 where the next value depends on the batch otherwise than through sums, or on what is trained. */

@@ -1,4 +1,4 @@
-import { isStatistic, type AxisRef, type EmitOrigin, type LayerRun, type StateSink, type WeightRequest } from "../check/index.ts";
+import { isStatistic, type AxisRef, type EmitOrigin, type FoldBody, type FoldResults, type LayerRun, type StateSink, type WeightRequest } from "../check/index.ts";
 import type { Axis, Binding, DType, Entry, GraphFunction, ListType, Op, OpAttributes, OpName, TensorType, Type, Value, Weight } from "../ir/graph.ts";
 
 /** One function while it is written. */
@@ -168,9 +168,9 @@ export class GraphEmitter implements StateSink {
   fold(
     run: LayerRun,
     carried: readonly unknown[],
-    body: (carried: readonly unknown[]) => { readonly carried: readonly unknown[]; readonly summed: readonly unknown[] },
+    body: FoldBody,
     origin: EmitOrigin,
-  ): { readonly carried: readonly Value[]; readonly summed: readonly Value[] } {
+  ): FoldResults {
     const outer = this.#frame;
     const initial = carried.map((v) => this.#here(v as Value));
     const wanted = `${run.name}${run.suffix ? `_${run.suffix.replace(/\W/g, "_")}` : ""}_${this.#entry}`;
@@ -185,10 +185,10 @@ export class GraphEmitter implements StateSink {
       return value;
     });
     const made = body(params);
-    const results = this.#results([...[...made.carried, ...made.summed].map((v) => this.#here(v as Value)), ...frame.given.map((g) => g.value)], params, origin);
+    const results = this.#results([...[...made.carried, ...made.summed, ...made.listed].map((v) => this.#here(v as Value)), ...frame.given.map((g) => g.value)], params, origin);
     this.#frame = outer;
     // Nothing comes of it: an entry that only changes states passes most layers by.
-    if (results.length === 0) return { carried: [], summed: [] };
+    if (results.length === 0) return { carried: [], summed: [], listed: [] };
     const captured = [...frame.captures];
     const lists = [...frame.weights.values()];
     this.functions.set(name, {
@@ -212,8 +212,9 @@ export class GraphEmitter implements StateSink {
     const values = results.map((r, i): Value => ({ type: i < single ? r.type : { kind: "list", count: run.layers.length, of: r.type as TensorType }, name: r.name }));
     for (const v of values) this.#owners.set(v, outer);
     outer.body.push({ op: "fold", operands, attributes, results: values, origin });
-    frame.given.forEach((g, i) => outer.given.push({ binding: g.binding, value: values[single + i]! }));
-    return { carried: values.slice(0, initial.length), summed: values.slice(initial.length, single) };
+    const listed = single + made.listed.length;
+    frame.given.forEach((g, i) => outer.given.push({ binding: g.binding, value: values[listed + i]! }));
+    return { carried: values.slice(0, initial.length), summed: values.slice(initial.length, single), listed: values.slice(single, listed) };
   }
 
   /**

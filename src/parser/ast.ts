@@ -153,13 +153,14 @@ export interface RouteClause extends Node, Documented {
 
 /**
  * `balance 0.1 * localized(delta: 0.1) mean over sites unmasked { world_knowledge -> knowledge … }`.
- * `over sites` says how the terms of several sites join (a sum where nothing is said).
+ * `over sites` says how several sites join: their terms in a sum (where nothing is said) or a mean, or, `pooled`, their gates
+ * in one term, as if all sites were samples of one.
  */
 export interface BalanceClause extends Node, Documented {
   readonly kind: "balance";
   readonly weight?: Expression;
   readonly value: Call;
-  readonly reduction?: { readonly kind: "sum" | "mean"; readonly span: Span };
+  readonly reduction?: { readonly kind: "sum" | "mean" | "pooled"; readonly span: Span };
   readonly unmasked?: Span;
   readonly map: readonly KindArrow[];
 }

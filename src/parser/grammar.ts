@@ -387,10 +387,10 @@ export class MoeParser extends DefinitionParser {
     const term = this.balanceTerm();
     const reduction = this.OPTION1(() => {
       const from = this.here;
-      const token = this.OR([{ ALT: () => this.CONSUME(t.Sum) }, { ALT: () => this.CONSUME(t.Mean) }]);
+      const token = this.OR([{ ALT: () => this.CONSUME(t.Sum) }, { ALT: () => this.CONSUME(t.Mean) }, { ALT: () => this.CONSUME(t.Pooled) }]);
       this.CONSUME(t.Over);
       this.CONSUME(t.Sites);
-      return this.ACTION(() => ({ kind: token.tokenType === t.Sum ? ("sum" as const) : ("mean" as const), span: this.spanFrom(from) }));
+      return this.ACTION(() => ({ kind: token.image as "sum" | "mean" | "pooled", span: this.spanFrom(from) }));
     });
     const unmasked = this.OPTION2(() => this.CONSUME(t.Unmasked));
     const map: KindArrow[] = [];

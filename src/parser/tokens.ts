@@ -52,6 +52,7 @@ export const Route = keyword("route");
 export const Per = keyword("per");
 export const Sum = keyword("sum");
 export const Mean = keyword("mean");
+export const Pooled = keyword("pooled");
 export const Over = keyword("over");
 export const Sites = keyword("sites");
 export const Unmasked = keyword("unmasked");
