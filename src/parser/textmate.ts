@@ -10,7 +10,7 @@ const words = {
   /** Begin a clause or an item. */
   items: ["import", "at", "experts", "always", "route", "balance", "mix", "unfreeze", "kinds", "field", "config", "require", "expect", "weight", "frozen", "state", "update", "linear", "unused", "axis", "block"],
   /** Stand within a declaration, a clause or an item. */
-  within: ["on", "with", "per", "sum", "mean", "over", "sites", "unmasked", "in", "stored", "bias", "from", "when", "outputs", "weights", "patch"],
+  within: ["on", "with", "per", "sum", "mean", "over", "sites", "pooled", "unmasked", "in", "stored", "bias", "from", "when", "outputs", "weights", "patch"],
   control: ["if", "then", "else"],
   operators: ["and", "or", "not"],
   constants: ["true", "false"],
@@ -72,7 +72,7 @@ export function textmate(): object {
       allowed: { name: "keyword.other.moe", match: "\\bin(?=\\s+\\[)" },
       within: {
         name: "keyword.other.moe",
-        match: `\\b(?:${either(words.within.filter((w) => !["sum", "mean", "over", "sites", "in", "outputs", "weights", "unmasked", "patch", "with"].includes(w)))})(?=\\s+[\\w"([])|\\bunmasked(?=\\s*(?:$|[{}]|//))|\\bpatch(?=\\s*\\{)|\\bwith(?=\\s*\\{)`,
+        match: `\\b(?:${either(words.within.filter((w) => !["sum", "mean", "over", "sites", "in", "outputs", "weights", "pooled", "unmasked", "patch", "with"].includes(w)))})(?=\\s+[\\w"([])|\\bunmasked(?=\\s*(?:$|[{}]|//))|\\bpatch(?=\\s*\\{)|\\bwith(?=\\s*\\{)`,
       },
       control: {
         patterns: [
