@@ -68,7 +68,7 @@ export function textmate(): object {
         ],
       },
       mix: { name: "keyword.other.moe", match: "(?<=\\bmix\\s)(?:outputs|weights)\\b" },
-      balanceTail: { name: "keyword.other.moe", match: "\\b(?:sum|mean)\\s+over\\s+sites\\b" },
+      balanceTail: { name: "keyword.other.moe", match: "\\b(?:sum|mean|pooled)\\s+over\\s+sites\\b" },
       allowed: { name: "keyword.other.moe", match: "\\bin(?=\\s+\\[)" },
       within: {
         name: "keyword.other.moe",

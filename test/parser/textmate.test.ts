@@ -56,6 +56,7 @@ describe("the TextMate grammar", () => {
     ["    always shared = lora(rank: 8)", ["always"]],
     ["    route top_k(2) per block", ["route", "per"]],
     ["    balance 0.1 * localized() mean over sites unmasked {", ["balance", "mean over sites", "unmasked"]],
+    ["    balance load_balancing() pooled over sites", ["balance", "pooled over sites"]],
     ["    mix weights", ["mix", "weights"]],
     ["  frozen V [in] = W", ["frozen"]],
     ["  state b [expert] = zeros()", ["state"]],
