@@ -72,6 +72,9 @@ export interface Forward {
   readonly usage?: Tensor;
 }
 
+/** The types of blocks that were elaborated without anything adapted in them, by the model, their path and their arguments. */
+const knownBlocks = new WeakMap<ModelInstance, Map<string, Omit<Tensor, "handle">>>();
+
 /** Elaborates a model with an adapter on it. */
 export class Assembly {
   readonly #elaborator: Elaborator;
@@ -419,6 +422,28 @@ export class Assembly {
   }
 
   #callBlock(item: BlockItem, outer: Scope, args: readonly Given[], at: Expression): Tensor {
+    const { emitter, path } = this.#elaborator.ops;
+    if (!emitter.pass || item.count || this.#touches(this.#pathOf("", this.#run?.layers[0]))) return this.#elaborateBlock(item, outer, args, at);
+    // Elaborated once, so that its text was checked; after that its result's type is all there is to know.
+    const known = knownBlocks.get(this.#model) ?? new Map<string, Omit<Tensor, "handle">>();
+    knownBlocks.set(this.#model, known);
+    const key = [...path, ...args.map((a) => (a.value.kind === "tensor" ? a.value.axes.map((x) => x.name).join() : ""))].join(" ");
+    const type = known.get(key);
+    if (type) return { ...type, handle: emitter.pass(args.flatMap((a) => (a.value.kind === "tensor" ? [a.value.handle] : [])), type) };
+    const result = this.#elaborateBlock(item, outer, args, at);
+    known.set(key, { kind: "tensor", axes: result.axes, dtype: result.dtype });
+    return result;
+  }
+
+  /** Whether the adapter changes or trains something at a path or below it. */
+  #touches(path: string): boolean {
+    const within = (name: string): boolean => name === path || name.startsWith(`${path}.`);
+    for (const name of this.#adapter.sites.keys()) if (within(name)) return true;
+    for (const name of this.#adapter.unfrozen) if (within(name)) return true;
+    return false;
+  }
+
+  #elaborateBlock(item: BlockItem, outer: Scope, args: readonly Given[], at: Expression): Tensor {
     const scope = this.#mapped(outer);
     this.#items(item.items, scope);
     const bound = (): Scope => {

@@ -87,6 +87,11 @@ export interface Emitter {
   dropped?(handle: Handle, origin: EmitOrigin): Handle;
   /** The layer's index, a host number, inside a fold's body; a zero outside. */
   layer(): Handle;
+  /**
+   * What a part of the model that was elaborated before, and in which nothing is adapted, gives for its arguments: for an
+   * emitter that only follows values, so that the frozen model is not gone through again for every adapter.
+   */
+  pass?(args: readonly Handle[], type: { readonly axes: readonly AxisRef[]; readonly dtype: DType }): Handle;
   /** A state's next value, where the emitter wants a part of it (see `states.ts`). `state` is the weight's path. */
   update?(state: readonly string[], next: () => Handle, origin: EmitOrigin): void;
   /** Runs `body` for each layer of a run, threading `carried` through; returns the last carried and the sums. */

@@ -31,6 +31,11 @@ export class ReachEmitter implements Emitter {
   readonly weights: WeightUse[] = [];
   readonly #single = new Map<string, Reach>();
 
+  /** A gradient may flow back to every argument. */
+  pass(args: readonly unknown[]): Reach {
+    return this.op("pass", args);
+  }
+
   op(op: string, operands: readonly unknown[]): Reach {
     if (opaque.has(op)) return nothing;
     // The condition of a select and the rows of a gather carry no gradient.

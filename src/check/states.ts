@@ -91,6 +91,10 @@ export class StateEmitter implements Emitter {
     return this.#sink.op(op, operands, attributes, type, origin);
   }
 
+  pass(_args: readonly Handle[], type: { readonly axes: readonly AxisRef[] }): Handle {
+    return ofBatch(type) ? batch : opaque;
+  }
+
   weight(request: WeightRequest, origin: EmitOrigin): Handle {
     return request.trainable || request.tensor ? opaque : this.#sink.weight(request, origin);
   }
