@@ -1,6 +1,7 @@
 import { Builder } from "../ir/builder.ts";
 import { Costs } from "../ir/cost.ts";
 import type { GraphFunction, Module, Origin, Value } from "../ir/graph.ts";
+import { alignedAxes } from "../ir/ops/row.ts";
 import { type Sizes, symbolsOf } from "../ir/size.ts";
 import { type AnyOp, axesOf, calleesFirst, cloneOp, elementsOf, mapped, namesOf, nominalSymbol, opsOf, ordered, tensorOf, useCounts } from "./tools.ts";
 
@@ -33,7 +34,7 @@ const rewritesPerOp = 8;
 /**
  * Moves small factors to the small side of products, and sums into products (`·r` contracts over r):
  *
- * 1. `(a ·r b) ∘ c → (a ∘ c) ·r b` where the axes of c are axes of a and not contracted (or the same with b).
+ * 1. `(a ·r b) ∘ c → (a ∘ c) ·r b` where the axes of c are axes of a or b and not contracted (or the same with b).
  * 2. `Σe (a ·r b) → a ·(e,r) b` where e is an axis of both.
  * 6. `(a ·r b) ∘ s → (a ∘ s) ·r b`, or with b: a scalar goes to the smaller operand; in a chain of factors it goes to
  *    the smallest.
@@ -147,9 +148,13 @@ function factors(op: AnyOp & { op: "mul" | "div" }, at: 0 | 1, behind: (v: Value
   const scalar = axesOf(c).length === 0;
   const join = (b: Builder, x: Value, y: Value): Value => (op.op === "div" ? b.div(x, y) : b.mul(x, y));
   if (inner?.op === "dot" && !flagged(inner)) {
-    const sides = ([0, 1] as const).filter((side) => namesOf(c).every((n) => namesOf(inner.operands[side]!).includes(n) && !inner.attributes.over.includes(n)));
-    return sides
-      .sort((p, q) => elementsOf(inner.operands[p]!.type, sizes) - elementsOf(inner.operands[q]!.type, sizes))
+    const free = namesOf(inner.results[0]!);
+    if (!namesOf(c).every((n) => free.includes(n))) return [];
+    // An axis of c that the operand lacks is the other's: it becomes a batch axis (rule 2 may then sum over it).
+    const joined = (side: 0 | 1): number => elementsOf({ kind: "tensor", dtype: "f32", axes: alignedAxes([tensorOf(inner.operands[side]!), tensorOf(c)]) }, sizes);
+    return ([0, 1] as const)
+      .slice()
+      .sort((p, q) => joined(p) - joined(q))
       .map((side): Rewrite => ({
         rule: scalar ? 6 : 1,
         gone: [inner, ...through],
