@@ -39,7 +39,7 @@ export async function compileAdapter(program: Program, adapter: CheckedAdapter):
 function explainRewrites(reports: Reports): string[] {
   const lines = reports.stack.map((r) => {
     const change = (a: number, b: number): string => (a === 0 ? "0" : `${(b / a).toPrecision(2)}×`);
-    return `${r.fn}: ${r.path.join(".") || "-"}: rule ${r.rule}, operations ${change(r.before.flops, r.after.flops)}, bytes ${change(r.before.bytes, r.after.bytes)}`;
+    return `${r.fn}: ${r.paths.map((p) => p.join(".")).join(", ") || "-"}: rule ${r.rule}, operations ${change(r.before.flops, r.after.flops)}, bytes ${change(r.before.bytes, r.after.bytes)}`;
   });
   for (const weight of reports.hoisted) lines.push(`${weight}: laid out once, at load`);
   for (const weight of reports.unreached) lines.push(`${weight}: no gradient reaches it`);

@@ -9,7 +9,8 @@ import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
 import { type ReleaseReport, release } from "./release.ts";
 import { simplify } from "./simplify.ts";
-import { type StackReport, stack } from "./stack.ts";
+import type { StackReport } from "./rewrite.ts";
+import { stack } from "./stack.ts";
 
 export { removeDead } from "./dead.ts";
 export { derivatives, type DerivativeRow } from "./derivatives.ts";
@@ -19,7 +20,8 @@ export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
-export { type StackOptions, type StackReport, type Stacked, stack } from "./stack.ts";
+export type { StackReport, StackRule } from "./rewrite.ts";
+export { type StackOptions, type Stacked, stack } from "./stack.ts";
 
 export interface OptimizeOptions {
   /** Makes the entries `accumulate` and `update`, where something is trainable. */
