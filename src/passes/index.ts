@@ -9,18 +9,20 @@ import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
 import { type ReleaseReport, release } from "./release.ts";
 import { simplify } from "./simplify.ts";
-import type { StackReport } from "./rewrite.ts";
+import type { StackedFrom } from "./explain.ts";
 import { stack } from "./stack.ts";
 
 export { removeDead } from "./dead.ts";
 export { derivatives, type DerivativeRow } from "./derivatives.ts";
 export { type DifferentiateOptions, type Differentiated, differentiate } from "./differentiate.ts";
+export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ruleTexts } from "./explain.ts";
 export { hoist } from "./hoist.ts";
 export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
 export type { StackReport, StackRule } from "./rewrite.ts";
+export { nominalSymbol } from "./tools.ts";
 export { type StackOptions, type Stacked, stack } from "./stack.ts";
 
 export interface OptimizeOptions {
@@ -37,7 +39,7 @@ export interface OptimizeOptions {
 }
 
 export interface Reports {
-  readonly stack: readonly StackReport[];
+  readonly stack: StackedFrom;
   /** Trainable weights on which the objective does not depend. */
   readonly unreached: readonly string[];
   /** Frozen weights that are held in another order than the spec's. */
@@ -69,7 +71,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const tidy = step("simplify", simplify(laidOut.module, { dropStops: true }));
   const released = release(tidy, sizes);
   step("release", released.module, true);
-  return { module: released.module, reports: { stack: stacked.report, unreached, hoisted: laidOut.hoisted, release: released.report } };
+  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
 }
 
 function sound(pass: string, faults: readonly Diagnostic[]): void {
