@@ -4,7 +4,7 @@ import type { Entry, Module } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { verify } from "../ir/verify.ts";
 import { removeDead } from "./dead.ts";
-import { differentiate } from "./differentiate.ts";
+import { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
 import { type ReleaseReport, release } from "./release.ts";
@@ -32,6 +32,8 @@ export interface OptimizeOptions {
   readonly transposeFlags: boolean;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
+  /** What backward makes again rather than keep; by default what is cheap to make. */
+  readonly recompute?: DifferentiateOptions["recompute"];
   /** Verifies the module after every pass; a fault is a GraphError that names the pass. */
   readonly debug?: boolean;
   /** Sees the module after every pass. */
@@ -62,7 +64,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const simple = step("simplify", simplify(module));
   const stacked = stack(simple, { sizes });
   step("stack", stacked.module);
-  const { module: trained, unreached } = gradientsEntry(stacked.module);
+  const { module: trained, unreached } = gradientsEntry(stacked.module, { sizes, ...(options.recompute ? { recompute: options.recompute } : {}) });
   step("differentiate", trained);
   const whole = options.train && trained.weights.some((w) => w.trainable) ? step("optimizer", addOptimizer(trained, options.train)) : trained;
   const again = step("simplify", simplify(whole, { dropStops: true }));
@@ -82,7 +84,7 @@ function sound(pass: string, faults: readonly Diagnostic[]): void {
  * Replaces the entry `train`, whose output `objective` is the scalar to differentiate, by `gradients`: the same params,
  * the other outputs, and then the gradient of every trainable weight bound in `train`.
  */
-export function gradientsEntry(module: Module): { readonly module: Module; readonly unreached: readonly string[] } {
+export function gradientsEntry(module: Module, options: Pick<DifferentiateOptions, "recompute" | "sizes"> = {}): { readonly module: Module; readonly unreached: readonly string[] } {
   const train = module.entries.get("train");
   if (!train) return { module, unreached: [] };
   const of = train.results.findIndex((r) => r.kind === "output" && r.name === "objective");
@@ -90,7 +92,7 @@ export function gradientsEntry(module: Module): { readonly module: Module; reado
   const trainable = new Set(module.weights.filter((w) => w.trainable).map((w) => w.name));
   const wrt = train.params.flatMap((p, i) => (p.kind === "weight" && trainable.has(p.weight) ? [i] : []));
   const names = wrt.map((i) => (train.params[i] as { readonly weight: string }).weight);
-  const made = differentiate(module, { fn: train.fn, of, wrt, name: "gradients" });
+  const made = differentiate(module, { fn: train.fn, of, wrt, name: "gradients", ...options });
   const fn = made.module.functions.get("gradients")!;
   const functions = new Map(made.module.functions);
   functions.set("gradients", { ...fn, results: fn.results.filter((_, j) => j !== of) });
