@@ -49,7 +49,7 @@ export interface LinearResult {
   readonly device: string;
   readonly sizes: LinearSizes;
   readonly machine: ReturnType<typeof machine>;
-  readonly sides: readonly (Measured & { readonly toFrozen: number })[];
+  readonly sides: readonly (Measured & { readonly toFrozen: number; readonly cpuToFrozen: number })[];
 }
 
 /** The site's generated function: gradients of sum(output * C) for x and the adapter's weights, and the output. */
@@ -206,6 +206,6 @@ export async function benchLinear(backendName: BackendName, sizes: LinearSizes, 
     ...(which === "loramoe" ? byHand() : []),
   ];
   const measured = await interleave(sides, rounds);
-  const limit = measured[0]!.median;
-  return { case: which, backend: backend.name, device: backend.device, sizes, machine: machine(), sides: measured.map((m) => ({ ...m, toFrozen: m.median / limit })) };
+  const limit = measured[0]!;
+  return { case: which, backend: backend.name, device: backend.device, sizes, machine: machine(), sides: measured.map((m) => ({ ...m, toFrozen: m.median / limit.median, cpuToFrozen: m.cpu / limit.cpu })) };
 }

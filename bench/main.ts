@@ -42,7 +42,7 @@ async function linear(): Promise<void> {
   const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds), which);
   const setting = `T=${tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}, ${which}; forward and backward with the input's gradient; ${values.rounds} interleaved rounds`;
   console.log(`${describe(result.machine)}; ${result.backend}: ${result.device}\n${setting}\n`);
-  for (const s of result.sides) console.log(`${row(s)}  ${s.toFrozen.toFixed(2)}× the frozen layer`);
+  for (const s of result.sides) console.log(`${row(s)}  ${s.toFrozen.toFixed(2)}× the frozen layer, ${s.cpuToFrozen.toFixed(2)}× in processor time`);
   if (which === "loramoe") {
     const by = (name: string): number => result.sides.find((s) => s.name.startsWith(name))!.median;
     console.log(`\nmoec is ${(by("loop") / by("moec")).toFixed(2)}× as fast as the loop and ${(by("stacked") / by("moec")).toFixed(2)}× as fast as stacking by hand under tfjs gradients`);
