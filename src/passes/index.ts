@@ -11,6 +11,7 @@ import { type ReleaseReport, release } from "./release.ts";
 import { simplify } from "./simplify.ts";
 import type { StackedFrom } from "./explain.ts";
 import { stack } from "./stack.ts";
+import { mergeRows } from "./views.ts";
 
 export { removeDead } from "./dead.ts";
 export { derivatives, type DerivativeRow } from "./derivatives.ts";
@@ -22,6 +23,7 @@ export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.t
 export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
 export type { StackReport, StackRule } from "./rewrite.ts";
+export { mergeRows } from "./views.ts";
 export { nominalSymbol } from "./tools.ts";
 export { type StackOptions, type Stacked, stack } from "./stack.ts";
 
@@ -50,7 +52,7 @@ export interface Reports {
 }
 
 /**
- * All passes in their order: stack, differentiate (so that backward is born stacked), simplify, lay out, release.
+ * All passes in their order: stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
  * The entry `train`, if there is one, becomes `gradients` (`gradientsEntry`).
  */
 export function optimize(module: Module, options: OptimizeOptions): { readonly module: Module; readonly reports: Reports } {
@@ -70,7 +72,8 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const again = step("simplify", simplify(whole, { dropStops: true }));
   const laidOut = layout(again, { transposeFlags: options.transposeFlags, sizes });
   step("layout", laidOut.module);
-  const tidy = step("simplify", simplify(laidOut.module, { dropStops: true }));
+  const merged = step("merge rows", mergeRows(simplify(laidOut.module, { dropStops: true })));
+  const tidy = step("simplify", simplify(merged, { dropStops: true }));
   const released = release(tidy, sizes);
   step("release", released.module, true);
   return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
