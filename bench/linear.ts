@@ -4,6 +4,7 @@
  *
  *     npm run bench -- linear [--backend wasm] [--experts 8] [--rounds 15] [--tokens 1024] [--in 1024] [--out 2752]
  *     npm run bench -- linear --case groups     other mixtures of the same sum of ranks, beside the frozen layer alone
+ *     npm run bench -- linear --alone           without the hand-written sides, which are slow
  *     npm run bench -- linear --profile         the kernels of a step, and the time in each
  */
 // Registered by a module whose declarations TypeScript 7 does not take for a module.
@@ -180,7 +181,7 @@ export async function profileLinear(backendName: BackendName, sizes: LinearSizes
   return timed.report(rounds);
 }
 
-export async function benchLinear(backendName: BackendName, sizes: LinearSizes, rounds: number, which: Case): Promise<LinearResult> {
+export async function benchLinear(backendName: BackendName, sizes: LinearSizes, rounds: number, which: Case, others = true): Promise<LinearResult> {
   const backend = await startBackend(backendName);
   const { tf } = backend;
   const data = makeData(tf, sizes);
@@ -203,7 +204,7 @@ export async function benchLinear(backendName: BackendName, sizes: LinearSizes, 
   const sides = [
     side("frozen linear, explicit", frozen(tf, data)),
     side("moec", await generated(tf, sizes, data, which)),
-    ...(which === "loramoe" ? byHand() : []),
+    ...(which === "loramoe" && others ? byHand() : []),
   ];
   const measured = await interleave(sides, rounds);
   const limit = measured[0]!;

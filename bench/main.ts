@@ -17,6 +17,7 @@ const { positionals, values } = parseArgs({
     in: { type: "string", default: "1024" },
     out: { type: "string", default: "2752" },
     case: { type: "string", default: "loramoe" },
+    alone: { type: "boolean", default: false },
     profile: { type: "boolean", default: false },
     lines: { type: "string", default: "10,100,1000,10000" },
     install: { type: "boolean", default: false },
@@ -39,11 +40,11 @@ async function linear(): Promise<void> {
     console.log(`${kernels.reduce((n, k) => n + k.ms, 0).toFixed(2).padStart(9)} ms  in all`);
     return;
   }
-  const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds), which);
+  const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds), which, !values.alone);
   const setting = `T=${tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}, ${which}; forward and backward with the input's gradient; ${values.rounds} interleaved rounds`;
   console.log(`${describe(result.machine)}; ${result.backend}: ${result.device}\n${setting}\n`);
   for (const s of result.sides) console.log(`${row(s)}  ${s.toFrozen.toFixed(2)}× the frozen layer, ${s.cpuToFrozen.toFixed(2)}× in processor time`);
-  if (which === "loramoe") {
+  if (result.sides.length > 2) {
     const by = (name: string): number => result.sides.find((s) => s.name.startsWith(name))!.median;
     console.log(`\nmoec is ${(by("loop") / by("moec")).toFixed(2)}× as fast as the loop and ${(by("stacked") / by("moec")).toFixed(2)}× as fast as stacking by hand under tfjs gradients`);
   }
