@@ -29,7 +29,7 @@ describe("merged rows", () => {
       const y = b.add(b.dot(x, b.param(f32(I, O)), ["i"]), b.dot(h, b.param(f32(E, R, O)), ["e", "r"]));
       return [b.add(b.sigmoid(y), b.param(f32(O)))];
     });
-    // After: x, A and B as matrices, h as [rows, e, r] and back, the result. Before: the gates and both summands too.
+    // After: x, A and B as matrices, h as [rows, e, r] and back, the result. Before: the gates, and each summand, too.
     expect([before, after]).toEqual([8, 6]);
   });
 
