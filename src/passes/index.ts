@@ -72,7 +72,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const again = step("simplify", simplify(whole, { dropStops: true }));
   const laidOut = layout(again, { transposeFlags: options.transposeFlags, sizes });
   step("layout", laidOut.module);
-  const merged = step("merge rows", mergeRows(simplify(laidOut.module, { dropStops: true })));
+  const merged = step("merge rows", mergeRows(laidOut.module));
   const tidy = step("simplify", simplify(merged, { dropStops: true }));
   const released = release(tidy, sizes);
   step("release", released.module, true);
