@@ -3,6 +3,9 @@
  * writes by hand in TensorFlow.js, against the frozen layer alone. All sides in one process, interleaved.
  *
  *     npm run bench -- linear [--backend wasm] [--experts 8] [--rounds 15] [--tokens 1024] [--in 1024] [--out 2752]
+ *     npm run bench -- linear --case groups     other mixtures of the same sum of ranks, beside the frozen layer alone
+ *     npm run bench -- linear --alone           without the hand-written sides, which are slow
+ *     npm run bench -- linear --profile         the kernels of a step, and the time in each
  */
 // Registered by a module whose declarations TypeScript 7 does not take for a module.
 // @ts-expect-error
@@ -20,6 +23,7 @@ import { startBackend, type BackendName, type Tf } from "../src/runtime/index.ts
 import { library } from "../src/cli/library.ts";
 import { importText, runtimeImport } from "../src/cli/load.ts";
 import { interleave, machine, type Measured, type Side } from "./measure.ts";
+import { profiled, type KernelTime } from "./profile.ts";
 
 export interface LinearSizes {
   readonly samples: number;
@@ -30,17 +34,28 @@ export interface LinearSizes {
   readonly rank: number;
 }
 
+/** Mixtures whose ranks sum up to E·r, as specs write them. "loramoe" is the one that the hand-written sides compute. */
+export const cases = {
+  loramoe: (s: LinearSizes) => `experts e[${s.experts}] = lora(rank: ${s.rank})  route softmax()`,
+  ranks: (s: LinearSizes) => `experts low[${s.experts / 2}] = lora(rank: ${s.rank / 2})  experts high[${s.experts / 2}] = lora(rank: ${(3 * s.rank) / 2})  route softmax()`,
+  shared: (s: LinearSizes) => `experts e[${s.experts}] = lora(rank: ${s.rank}, shared: A)  route softmax()`,
+  top_k: (s: LinearSizes) => `experts e[${s.experts}] = lora(rank: ${s.rank})  route top_k(2)`,
+  groups: (s: LinearSizes) => `always lora(rank: ${s.rank})  experts low[${s.experts / 2}] = lora(rank: ${s.rank / 2})  experts high[${s.experts / 2 - 1}] = rslora(rank: ${(3 * s.rank) / 2})  route softmax()`,
+} as const;
+export type Case = keyof typeof cases;
+
 export interface LinearResult {
+  readonly case: Case;
   readonly backend: string;
   readonly device: string;
   readonly sizes: LinearSizes;
   readonly machine: ReturnType<typeof machine>;
-  readonly sides: readonly (Measured & { readonly toFrozen: number })[];
+  readonly sides: readonly (Measured & { readonly toFrozen: number; readonly cpuToFrozen: number })[];
 }
 
 /** The site's generated function: gradients of sum(output * C) for x and the adapter's weights, and the output. */
-async function generated(tf: Tf, s: LinearSizes, data: Data): Promise<() => Tensor[]> {
-  const text = `adapter A on base { at linear { experts e[${s.experts}] = lora(rank: ${s.rank}, alpha: ${2 * s.rank})  route softmax() } }`;
+async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case): Promise<() => Tensor[]> {
+  const text = `adapter A on base { at linear { ${cases[which](s)} } }`;
   const { checked } = await checkText(new MemoryHost([]), "bench.moe", text, { library: library() });
   const { context } = checked;
   const at = checked.definitions.adapters.get("A")!.sites[0]!;
@@ -74,7 +89,8 @@ async function generated(tf: Tf, s: LinearSizes, data: Data): Promise<() => Tens
     const name = optimized.weights.find((w) => w.name === binding.weight)!.name;
     if (name.startsWith("base.weight")) return type.kind === "tensor" && type.axes[0]!.name === "in" ? of(data.W) : of(data.Wt);
     // The hand-written sides use the same numbers: A of all experts is [in, E·r], B [E·r, out].
-    return of(name.startsWith("router") ? data.R : name.includes(".A") ? data.A : data.B);
+    if (which === "loramoe") return of(name.startsWith("router") ? data.R : name.includes(".A") ? data.A : data.B);
+    return tf.keep(tf.randomNormal(shape, 0, 0.03, "float32", 7));
   });
   return () => step(...args);
 }
@@ -152,7 +168,20 @@ function frozen(tf: Tf, d: Data): () => Tensor[] {
   return () => [tf.matMul(d.x, d.W), tf.matMul(d.C, d.Wt)];
 }
 
-export async function benchLinear(backendName: BackendName, sizes: LinearSizes, rounds: number): Promise<LinearResult> {
+/** Where a step's time goes, kernel by kernel. */
+export async function profileLinear(backendName: BackendName, sizes: LinearSizes, rounds: number, which: Case): Promise<readonly KernelTime[]> {
+  const { tf } = await startBackend(backendName);
+  const data = makeData(tf, sizes);
+  const timed = profiled(tf);
+  const step = await generated(timed.tf, sizes, data, which);
+  for (let round = -2; round < rounds; round++) {
+    if (round === 0) timed.reset();
+    for (const t of step()) t.dispose();
+  }
+  return timed.report(rounds);
+}
+
+export async function benchLinear(backendName: BackendName, sizes: LinearSizes, rounds: number, which: Case, others = true): Promise<LinearResult> {
   const backend = await startBackend(backendName);
   const { tf } = backend;
   const data = makeData(tf, sizes);
@@ -167,14 +196,17 @@ export async function benchLinear(backendName: BackendName, sizes: LinearSizes, 
       for (const t of [...results, one]) t.dispose();
     },
   });
-  const sides = [
-    side("frozen linear, explicit", frozen(tf, data)),
-    side("moec", await generated(tf, sizes, data)),
+  const byHand = (): Side[] => [
     side("loop over experts, tfjs gradients", loop(tf, sizes, data)),
     side("stacked by hand, tfjs gradients", stacked(tf, sizes, data)),
     side("plain LoRA, tfjs gradients", plain(tf, data)),
   ];
+  const sides = [
+    side("frozen linear, explicit", frozen(tf, data)),
+    side("moec", await generated(tf, sizes, data, which)),
+    ...(which === "loramoe" && others ? byHand() : []),
+  ];
   const measured = await interleave(sides, rounds);
-  const limit = measured[0]!.median;
-  return { backend: backend.name, device: backend.device, sizes, machine: machine(), sides: measured.map((m) => ({ ...m, toFrozen: m.median / limit })) };
+  const limit = measured[0]!;
+  return { case: which, backend: backend.name, device: backend.device, sizes, machine: machine(), sides: measured.map((m) => ({ ...m, toFrozen: m.median / limit.median, cpuToFrozen: m.cpu / limit.cpu })) };
 }

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import type { BackendName } from "../src/runtime/index.ts";
 import { benchCompiler } from "./compiler.ts";
-import { benchLinear } from "./linear.ts";
+import { benchLinear, cases, profileLinear, type Case } from "./linear.ts";
 import type { Measured } from "./measure.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { describe, report, type Bar } from "./report.ts";
@@ -16,6 +16,9 @@ const { positionals, values } = parseArgs({
     tokens: { type: "string", default: "1024" },
     in: { type: "string", default: "1024" },
     out: { type: "string", default: "2752" },
+    case: { type: "string", default: "loramoe" },
+    alone: { type: "boolean", default: false },
+    profile: { type: "boolean", default: false },
     lines: { type: "string", default: "10,100,1000,10000" },
     install: { type: "boolean", default: false },
   },
@@ -24,15 +27,28 @@ const { positionals, values } = parseArgs({
 const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")})`;
 
 async function linear(): Promise<void> {
+  const which = values.case as Case;
+  if (!Object.hasOwn(cases, which)) {
+    console.error(`there is no case "${which}"; there are: ${Object.keys(cases).join(", ")}`);
+    process.exit(2);
+  }
   const tokens = Number(values.tokens);
   const sizes = { samples: 8, positions: tokens / 8, in: Number(values.in), out: Number(values.out), experts: Number(values.experts), rank: Number(values.rank) };
-  const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds));
-  const setting = `T=${tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}; forward and backward with the input's gradient; ${values.rounds} interleaved rounds`;
+  if (values.profile) {
+    const kernels = await profileLinear(values.backend as BackendName, sizes, Number(values.rounds), which);
+    for (const k of kernels) console.log(`${k.ms.toFixed(2).padStart(9)} ms  ${k.kernel.padEnd(12)} ${k.shapes}${k.calls === 1 ? "" : `  (${k.calls} times)`}`);
+    console.log(`${kernels.reduce((n, k) => n + k.ms, 0).toFixed(2).padStart(9)} ms  in all`);
+    return;
+  }
+  const result = await benchLinear(values.backend as BackendName, sizes, Number(values.rounds), which, !values.alone);
+  const setting = `T=${tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}, ${which}; forward and backward with the input's gradient; ${values.rounds} interleaved rounds`;
   console.log(`${describe(result.machine)}; ${result.backend}: ${result.device}\n${setting}\n`);
-  for (const s of result.sides) console.log(`${row(s)}  ${s.toFrozen.toFixed(2)}× the frozen layer`);
-  const by = (name: string): number => result.sides.find((s) => s.name.startsWith(name))!.median;
-  console.log(`\nmoec is ${(by("loop") / by("moec")).toFixed(2)}× as fast as the loop and ${(by("stacked") / by("moec")).toFixed(2)}× as fast as stacking by hand under tfjs gradients`);
-  await report(`linear-${result.backend}-E${sizes.experts}`, result, { title: `One adapted linear on ${result.backend}\n${setting}`, bars: result.sides.map((s) => ({ ...s, group: result.device })) });
+  for (const s of result.sides) console.log(`${row(s)}  ${s.toFrozen.toFixed(2)}× the frozen layer, ${s.cpuToFrozen.toFixed(2)}× in processor time`);
+  if (result.sides.length > 2) {
+    const by = (name: string): number => result.sides.find((s) => s.name.startsWith(name))!.median;
+    console.log(`\nmoec is ${(by("loop") / by("moec")).toFixed(2)}× as fast as the loop and ${(by("stacked") / by("moec")).toFixed(2)}× as fast as stacking by hand under tfjs gradients`);
+  }
+  await report(`linear-${which === "loramoe" ? "" : `${which}-`}${result.backend}-E${sizes.experts}`, result, { title: `One adapted linear on ${result.backend}\n${setting}`, bars: result.sides.map((s) => ({ ...s, group: result.device })) });
 }
 
 async function compiler(): Promise<void> {

@@ -3,7 +3,7 @@ import { manifestOf, printDeclarations, printTfjs, exportNames } from "../codege
 import type { Manifest } from "../formats/manifest.ts";
 import { printModule, type Module } from "../ir/index.ts";
 import { lower } from "../lower/index.ts";
-import { optimize, type Reports } from "../passes/index.ts";
+import { explainStacking, nominalSymbol, optimize, type PlaceExplanation } from "../passes/index.ts";
 import { programInfo } from "./info.ts";
 import type { Program } from "./program.ts";
 
@@ -15,8 +15,8 @@ export interface Compiled {
   readonly doc?: string;
   /** The identifier under which generated code exports it. */
   readonly exportName: string;
-  /** What the passes rewrote, a line each. */
-  readonly rewrites: readonly string[];
+  /** What the passes made of it. */
+  readonly explanation: Explanation;
 }
 
 /** Lowers and optimises a checked adapter. What is wrong from here on is our bug: it throws plain errors. */
@@ -29,21 +29,35 @@ export async function compileAdapter(program: Program, adapter: CheckedAdapter):
   return {
     module,
     manifest,
-    rewrites: explainRewrites(reports),
+    explanation: {
+      tokens: nominalSymbol * nominalSymbol,
+      places: explainStacking(reports.stack, "train", placesOf(lowered)),
+      laidOut: reports.hoisted,
+      unreached: reports.unreached,
+    },
     exportName: exportNames([adapter.name])[0]!,
     ...(info.doc === undefined ? {} : { doc: info.doc }),
   };
 }
 
-/** What the passes did, a line for each place and rule; counts are for the nominal batch that the cost model takes. */
-function explainRewrites(reports: Reports): string[] {
-  const lines = reports.stack.map((r) => {
-    const change = (a: number, b: number): string => (a === 0 ? "0" : `${(b / a).toPrecision(2)}×`);
-    return `${r.fn}: ${r.path.join(".") || "-"}: rule ${r.rule}, operations ${change(r.before.flops, r.after.flops)}, bytes ${change(r.before.bytes, r.after.bytes)}`;
+/** What the passes did, for `moec build --explain`. Costs are of one forward run, for a nominal batch. */
+export interface Explanation {
+  /** Tokens of the nominal batch. */
+  readonly tokens: number;
+  readonly places: readonly PlaceExplanation[];
+  /** Frozen weights that are held in another order too, laid out at load. */
+  readonly laidOut: readonly string[];
+  /** Trainable weights that no gradient reaches. */
+  readonly unreached: readonly string[];
+}
+
+/** The adapted places, as the paths of their ops begin: a trainable weight's name without the layers, its group and itself. */
+function placesOf(module: Module): readonly string[] {
+  const names = module.weights.filter((w) => w.trainable).map((w) => {
+    const parts = w.name.split(".");
+    return [...parts.slice(0, 1), ...parts.slice(w.type.kind === "list" ? 2 : 1, -2)].join(".");
   });
-  for (const weight of reports.hoisted) lines.push(`${weight}: laid out once, at load`);
-  for (const weight of reports.unreached) lines.push(`${weight}: no gradient reaches it`);
-  return lines;
+  return [...new Set(names)];
 }
 
 /** The training graph over TensorFlow.js: `X.moe.ts`, or the same as plain JavaScript. */

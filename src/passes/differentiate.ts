@@ -1,10 +1,12 @@
 import { Builder } from "../ir/builder.ts";
 import { GraphError } from "../ir/errors.ts";
 import type { GraphFunction, Module, Op, OpName, TensorType, Value } from "../ir/graph.ts";
+import type { Sizes } from "../ir/size.ts";
 import { describeType, isList, isTensor } from "../ir/types.ts";
 import { Activity, type Seeds, continuous, seedsOf } from "./activity.ts";
 import { fitTo, ruleOf, zeros } from "./derivatives.ts";
-import { type AnyOp, cloneOp, cloneParams, freeName, functionOf, listTypeOf, mapped, opsOf } from "./tools.ts";
+import { cheapestToKeep } from "./keep.ts";
+import { type AnyOp, cloneOp, cloneParams, freeName, functionOf, listTypeOf, mapped, nominalBytes, opsOf } from "./tools.ts";
 
 /** What to differentiate. */
 export interface DifferentiateOptions {
@@ -15,6 +17,13 @@ export interface DifferentiateOptions {
   readonly wrt: readonly number[];
   /** The new function's name. */
   readonly name: string;
+  /**
+   * What the backward half of a fold makes again rather than keep: by default what costs a pass over the elements at
+   * most; with "layers" all that a turn computes, so that little more than its carried values is kept.
+   */
+  readonly recompute?: "cheap" | "layers";
+  /** Sizes of symbols, where some are known, for what keeping costs; others are taken as 32 each. */
+  readonly sizes?: Sizes;
 }
 
 export interface Differentiated {
@@ -30,7 +39,8 @@ export interface Differentiated {
  * Reverse mode, function by function. A function g that is called (or folded) becomes `g_forward`, which also returns
  * what its backward half reads, and `g_backward`, from cotangents of g's results to cotangents of its params. Only
  * values that depend on `wrt` and reach the result have cotangents, so a frozen weight never gets one, and what only
- * its gradient would have read is never kept. What costs no arithmetic to make again is made again, not kept.
+ * its gradient would have read is never kept. Of what backward reads, the fewest bytes are kept from which the rest can
+ * be made again cheaply (`keep.ts`).
  *
  * Run before the layout pass: products with transpose flags have no derivative here.
  */
@@ -45,7 +55,7 @@ export function differentiate(module: Module, options: DifferentiateOptions): Di
     if (!p || !continuous(p)) throw new GraphError(`param ${i} of @${options.fn} is no f32 tensor or list: it has no gradient`);
   }
   if (module.functions.has(options.name)) throw new GraphError(`there is a function @${options.name} already`, "C-functions");
-  const engine = new Engine(module.functions);
+  const engine = new Engine(module.functions, options);
   const seeded = fn.results.map((_, j) => j === options.of);
   const b = new Builder(options.name, engine.functions, fn.doc);
   const joint = engine.joint(b, fn, wanted, seeded, () => b.constant(1));
@@ -55,12 +65,12 @@ export function differentiate(module: Module, options: DifferentiateOptions): Di
   return { module: { ...module, functions: engine.functions }, unreached: options.wrt.filter((i) => !summary[i]) };
 }
 
-/** Ops that move or repeat numbers without arithmetic, and leaves: made again in backward rather than kept. */
+/** Ops that move or repeat numbers without arithmetic, and leaves. */
 const remade: ReadonlySet<OpName> = new Set<OpName>([
-  "constant", "table", "index", "fill", "extent", "one_hot", "reshape", "transpose", "rename", "copy", "expand", "cast", "stop", "reverse", "element",
+  "constant", "table", "index", "fill", "extent", "one_hot", "reshape", "transpose", "rename", "copy", "expand", "cast", "stop", "reverse", "element", "concat",
 ]);
 
-/** One pass over the elements: made again where all that they read is at hand in backward anyway. */
+/** One pass over the elements: cheaper than a pass that keeps and one that reads. */
 const cheap: ReadonlySet<OpName> = new Set<OpName>([
   "neg", "abs", "sign", "relu", "square", "add", "sub", "mul", "max", "min", "lt", "le", "gt", "ge", "eq", "ne", "and", "or", "not", "select",
 ]);
@@ -101,7 +111,10 @@ class Engine {
   readonly #halves = new Map<string, Halves>();
   readonly #adders = new Map<string, string>();
 
-  constructor(functions: ReadonlyMap<string, GraphFunction>) {
+  readonly #options: Pick<DifferentiateOptions, "recompute" | "sizes">;
+
+  constructor(functions: ReadonlyMap<string, GraphFunction>, options: Pick<DifferentiateOptions, "recompute" | "sizes">) {
+    this.#options = options;
     this.functions = new Map(functions);
     this.#activity = new Activity(functions);
   }
@@ -242,25 +255,17 @@ class Engine {
       const at = paramAt.get(v);
       return at !== undefined && paramPlace(at) !== "carried";
     };
+    const everything = fold !== undefined && this.#options.recompute === "layers";
     // A list inside a fold cannot be kept for each turn: what made it runs again.
-    const moves = (op: Op): boolean => (remade.has(op.op) || (fold !== undefined && op.results.some((v) => isList(v.type))));
-    const needed = new Set<Value>();
-    const need = (v: Value): void => {
-      const maker = forwardMaker.get(v);
-      if (needed.has(v) || seedParams.has(v) || free(v) || (!maker && !paramAt.has(v))) return;
-      if (maker && moves(maker)) maker.operands.forEach(need);
-      else needed.add(v);
-    };
-    for (const o of backward) o.operands.forEach(need);
-    gradients.forEach(need);
-    // Of what is needed, what follows cheaply from the rest is not kept either.
-    const atHand = new Map<Value, boolean>();
-    const reachable = (v: Value): boolean => {
-      const known = atHand.get(v) ?? (free(v) || needed.has(v) || follows(forwardMaker.get(v)));
-      atHand.set(v, known);
-      return known;
-    };
-    const follows = (op: Op | undefined): boolean => op !== undefined && (moves(op) || cheap.has(op.op)) && op.operands.every(reachable);
+    const listed = (v: Value): boolean => fold !== undefined && isList(v.type);
+    const keep = cheapestToKeep({
+      reads: [...backward.flatMap((o) => o.operands), ...gradients].filter((v) => forwardMaker.has(v) || paramAt.has(v)),
+      maker: (v) => forwardMaker.get(v),
+      free,
+      again: (o) => everything || remade.has(o.op) || cheap.has(o.op) || o.results.some(listed),
+      // A result that the fold collects anyway is at hand.
+      cost: (v) => (resultPlace(resultAt.get(v) ?? -1) === keptPlace && resultAt.has(v) ? 0 : listed(v) ? Infinity : nominalBytes(v.type, this.#options.sizes)),
+    });
     const again = new Set<Op>();
     const given = new Map<Value, Need>();
     const kept: Value[] = [];
@@ -269,7 +274,7 @@ class Engine {
       const maker = forwardMaker.get(v);
       if (given.has(v) || seedParams.has(v) || (at === undefined && !maker)) return;
       if (at !== undefined && free(v)) given.set(v, { place: paramPlace(at), from: "param", of: at });
-      else if (maker && (moves(maker) || follows(maker))) {
+      else if (maker && !keep.has(v)) {
         if (again.has(maker)) return;
         again.add(maker);
         maker.operands.forEach(want);

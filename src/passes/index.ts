@@ -4,22 +4,28 @@ import type { Entry, Module } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { verify } from "../ir/verify.ts";
 import { removeDead } from "./dead.ts";
-import { differentiate } from "./differentiate.ts";
+import { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
 import { type ReleaseReport, release } from "./release.ts";
 import { simplify } from "./simplify.ts";
-import { type StackReport, stack } from "./stack.ts";
+import type { StackedFrom } from "./explain.ts";
+import { stack } from "./stack.ts";
+import { mergeRows } from "./views.ts";
 
 export { removeDead } from "./dead.ts";
 export { derivatives, type DerivativeRow } from "./derivatives.ts";
 export { type DifferentiateOptions, type Differentiated, differentiate } from "./differentiate.ts";
+export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ruleTexts } from "./explain.ts";
 export { hoist } from "./hoist.ts";
 export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
-export { type StackOptions, type StackReport, type Stacked, stack } from "./stack.ts";
+export type { StackReport, StackRule } from "./rewrite.ts";
+export { mergeRows } from "./views.ts";
+export { nominalSymbol } from "./tools.ts";
+export { type StackOptions, type Stacked, stack } from "./stack.ts";
 
 export interface OptimizeOptions {
   /** Makes the entries `accumulate` and `update`, where something is trainable. */
@@ -28,6 +34,8 @@ export interface OptimizeOptions {
   readonly transposeFlags: boolean;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
+  /** What backward makes again rather than keep; by default what is cheap to make. */
+  readonly recompute?: DifferentiateOptions["recompute"];
   /** Verifies the module after every pass; a fault is a GraphError that names the pass. */
   readonly debug?: boolean;
   /** Sees the module after every pass. */
@@ -35,7 +43,7 @@ export interface OptimizeOptions {
 }
 
 export interface Reports {
-  readonly stack: readonly StackReport[];
+  readonly stack: StackedFrom;
   /** Trainable weights on which the objective does not depend. */
   readonly unreached: readonly string[];
   /** Frozen weights that are held in another order than the spec's. */
@@ -44,7 +52,7 @@ export interface Reports {
 }
 
 /**
- * All passes in their order: stack, differentiate (so that backward is born stacked), simplify, lay out, release.
+ * All passes in their order: stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
  * The entry `train`, if there is one, becomes `gradients` (`gradientsEntry`).
  */
 export function optimize(module: Module, options: OptimizeOptions): { readonly module: Module; readonly reports: Reports } {
@@ -58,16 +66,17 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const simple = step("simplify", simplify(module));
   const stacked = stack(simple, { sizes });
   step("stack", stacked.module);
-  const { module: trained, unreached } = gradientsEntry(stacked.module);
+  const { module: trained, unreached } = gradientsEntry(stacked.module, { sizes, ...(options.recompute ? { recompute: options.recompute } : {}) });
   step("differentiate", trained);
   const whole = options.train && trained.weights.some((w) => w.trainable) ? step("optimizer", addOptimizer(trained, options.train)) : trained;
   const again = step("simplify", simplify(whole, { dropStops: true }));
   const laidOut = layout(again, { transposeFlags: options.transposeFlags, sizes });
   step("layout", laidOut.module);
-  const tidy = step("simplify", simplify(laidOut.module, { dropStops: true }));
+  const merged = step("merge rows", mergeRows(laidOut.module));
+  const tidy = step("simplify", simplify(merged, { dropStops: true }));
   const released = release(tidy, sizes);
   step("release", released.module, true);
-  return { module: released.module, reports: { stack: stacked.report, unreached, hoisted: laidOut.hoisted, release: released.report } };
+  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
 }
 
 function sound(pass: string, faults: readonly Diagnostic[]): void {
@@ -78,7 +87,7 @@ function sound(pass: string, faults: readonly Diagnostic[]): void {
  * Replaces the entry `train`, whose output `objective` is the scalar to differentiate, by `gradients`: the same params,
  * the other outputs, and then the gradient of every trainable weight bound in `train`.
  */
-export function gradientsEntry(module: Module): { readonly module: Module; readonly unreached: readonly string[] } {
+export function gradientsEntry(module: Module, options: Pick<DifferentiateOptions, "recompute" | "sizes"> = {}): { readonly module: Module; readonly unreached: readonly string[] } {
   const train = module.entries.get("train");
   if (!train) return { module, unreached: [] };
   const of = train.results.findIndex((r) => r.kind === "output" && r.name === "objective");
@@ -86,7 +95,7 @@ export function gradientsEntry(module: Module): { readonly module: Module; reado
   const trainable = new Set(module.weights.filter((w) => w.trainable).map((w) => w.name));
   const wrt = train.params.flatMap((p, i) => (p.kind === "weight" && trainable.has(p.weight) ? [i] : []));
   const names = wrt.map((i) => (train.params[i] as { readonly weight: string }).weight);
-  const made = differentiate(module, { fn: train.fn, of, wrt, name: "gradients" });
+  const made = differentiate(module, { fn: train.fn, of, wrt, name: "gradients", ...options });
   const fn = made.module.functions.get("gradients")!;
   const functions = new Map(made.module.functions);
   functions.set("gradients", { ...fn, results: fn.results.filter((_, j) => j !== of) });

@@ -1,8 +1,7 @@
 import { Builder } from "../ir/builder.ts";
-import { bytesOf } from "../ir/cost.ts";
 import type { GraphFunction, Module, Value } from "../ir/graph.ts";
-import { type Sizes, symbolsOf } from "../ir/size.ts";
-import { type AnyOp, calleesFirst, cloneOp, cloneParams, mapped, nominalSymbol, opsOf } from "./tools.ts";
+import type { Sizes } from "../ir/size.ts";
+import { type AnyOp, calleesFirst, cloneOp, cloneParams, mapped, nominalBytes, opsOf } from "./tools.ts";
 
 /** What a function holds at its fullest moment. */
 export interface ReleaseReport {
@@ -66,10 +65,10 @@ function peakOf(fn: GraphFunction, peaks: ReadonlyMap<string, number>, sizes: Si
   let peak = 0;
   for (const op of opsOf(fn)) {
     if (op.op === "release") {
-      for (const v of op.operands) alive -= bytes(v, sizes);
+      for (const v of op.operands) alive -= nominalBytes(v.type, sizes);
       continue;
     }
-    const made = op.results.reduce((n, v) => n + bytes(v, sizes), 0);
+    const made = op.results.reduce((n, v) => n + nominalBytes(v.type, sizes), 0);
     peak = Math.max(peak, alive + Math.max(made, callee(op, peaks)), alive + made);
     alive += made;
     if (op.op === "fold") peak = Math.max(peak, alive + callee(op, peaks));
@@ -79,12 +78,4 @@ function peakOf(fn: GraphFunction, peaks: ReadonlyMap<string, number>, sizes: Si
 
 function callee(op: AnyOp, peaks: ReadonlyMap<string, number>): number {
   return op.op === "call" || op.op === "fold" ? (peaks.get(op.attributes.fn) ?? 0) : 0;
-}
-
-/** Bytes of a value; a symbol without a size counts as `nominalSymbol`. */
-function bytes(v: Value, sizes: Sizes): number {
-  const known: Record<string, number> = { ...sizes };
-  const axes = v.type.kind === "tensor" ? v.type.axes : v.type.kind === "list" ? v.type.of.axes : [];
-  for (const a of axes) for (const symbol of symbolsOf(a.size)) if (!Object.hasOwn(known, symbol)) known[symbol] = nominalSymbol;
-  return bytesOf(v.type, known);
 }

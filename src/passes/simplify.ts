@@ -142,7 +142,7 @@ class Rewriter {
         const [left, right] = [from(x), from(y)];
         if (right?.op === "neg") return this.#retyped(op, b.sub(x, right.operands[0]!));
         if (left?.op === "neg") return this.#retyped(op, b.sub(y, left.operands[0]!));
-        return undefined;
+        return this.#tiled(x, y);
       }
       case "sub": {
         if (this.#number(y) === 0 && this.#covers(x, op)) return x;
@@ -190,6 +190,19 @@ class Rewriter {
         const inner = from(x);
         return inner?.op === "expand" ? b.expand(inner.operands[0]!, op.attributes.axes) : undefined;
       }
+      case "slice": {
+        const inner = from(x);
+        const { axis, start, as } = op.attributes;
+        return inner?.op === "slice" && inner.attributes.as.name === axis ? b.slice(inner.operands[0]!, inner.attributes.axis, inner.attributes.start + start, as) : undefined;
+      }
+      case "concat": {
+        const { axes, as } = op.attributes;
+        const parts = operands.flatMap((v, i) => {
+          const inner = from(v);
+          return inner?.op === "concat" && inner.attributes.as.name === axes[i] ? inner.operands.map((part, k) => [part, inner.attributes.axes[k]!] as const) : [[v, axes[i]!] as const];
+        });
+        return parts.length > operands.length ? b.concat(parts.map(([part]) => part), parts.map(([, name]) => name), as) : undefined;
+      }
       case "select": {
         const [condition, p, q] = operands as readonly [Value, Value, Value];
         const known = this.#number(condition);
@@ -214,6 +227,30 @@ class Rewriter {
   /** A rewritten elementwise value where broadcasting gave it the type that is wanted. */
   #retyped(op: AnyOp, v: Value): Value | undefined {
     return this.#covers(v, op) ? v : undefined;
+  }
+
+  /**
+   * A sum of pads that tile an axis without gaps: the parts one after the other. What comes back to a value that was
+   * split is such a sum.
+   */
+  #tiled(x: Value, y: Value): Value | undefined {
+    const pads: (AnyOp & { op: "pad" })[] = [];
+    const collect = (v: Value): boolean => {
+      const op = this.#maker(v);
+      if (op?.op === "add") return op.operands.every(collect);
+      if (op?.op !== "pad") return false;
+      pads.push(op);
+      return true;
+    };
+    if (![x, y].every(collect)) return undefined;
+    const { as } = pads[0]!.attributes;
+    pads.sort((p, q) => p.attributes.before - q.attributes.before);
+    let end = 0;
+    for (const { attributes } of pads) {
+      if (attributes.as.name !== as.name || attributes.before !== end) return undefined;
+      end = Number(as.size) - attributes.after;
+    }
+    return end === as.size ? this.#b.concat(pads.map((p) => p.operands[0]!), pads.map((p) => p.attributes.axis), as) : undefined;
   }
 
   /** (x * c) * d with literals: one product with c*d. */

@@ -1,21 +1,11 @@
-import { Builder } from "../ir/builder.ts";
-import { Costs } from "../ir/cost.ts";
-import type { GraphFunction, Module, Origin, Value } from "../ir/graph.ts";
-import { type Sizes, symbolsOf } from "../ir/size.ts";
-import { type AnyOp, axesOf, calleesFirst, cloneOp, elementsOf, mapped, namesOf, nominalSymbol, opsOf, ordered, tensorOf, useCounts } from "./tools.ts";
-
-/** One rewrite that was made. */
-export interface StackReport {
-  readonly fn: string;
-  /** Where the rewritten op comes from, outermost first; empty where it has no origin. */
-  readonly path: readonly string[];
-  readonly origin?: Origin;
-  /** Which of the rules of docs/architecture.md: 1, 2 or 6. */
-  readonly rule: 1 | 2 | 6;
-  /** Floating-point operations and bytes of the ops taken away and of those put in, as the op table counts them. */
-  readonly before: { readonly flops: number; readonly bytes: number };
-  readonly after: { readonly flops: number; readonly bytes: number };
-}
+import type { Builder } from "../ir/builder.ts";
+import type { GraphFunction, Module, Value } from "../ir/graph.ts";
+import { alignedAxes } from "../ir/ops/row.ts";
+import type { Sizes } from "../ir/size.ts";
+import { frozenSignatures, frozenValues } from "./frozen.ts";
+import { type Joined, flagged, joinFactors, joinSums } from "./join.ts";
+import { type StackReport, Site, cheaper, pathsOf, rewritten } from "./rewrite.ts";
+import { type AnyOp, axesOf, calleesFirst, elementsOf, namesOf, opsOf, ordered, tensorOf } from "./tools.ts";
 
 export interface Stacked {
   readonly module: Module;
@@ -31,23 +21,32 @@ export interface StackOptions {
 const rewritesPerOp = 8;
 
 /**
- * Moves small factors to the small side of products, and sums into products (`·r` contracts over r):
+ * Moves small factors to the small side of products, sums into products, and products into one (`·r` contracts over r):
  *
- * 1. `(a ·r b) ∘ c → (a ∘ c) ·r b` where the axes of c are axes of a and not contracted (or the same with b).
+ * 1. `(a ·r b) ∘ c → (a ∘ c) ·r b` where the axes of c are axes of a or b and not contracted (or the same with b).
  * 2. `Σe (a ·r b) → a ·(e,r) b` where e is an axis of both.
+ * 4. `a1 ·r b1 + a2 ·s b2 → [a1 a2] ·(r+s) [b1; b2]`, for products that nothing else reads.
+ * 5. `x ·i A`, `x ·i W` → `x ·i [A W]`, split after.
  * 6. `(a ·r b) ∘ s → (a ∘ s) ·r b`, or with b: a scalar goes to the smaller operand; in a chain of factors it goes to
  *    the smallest.
  *
- * A rewrite is made where the op table says that it costs fewer operations, or as many and fewer bytes, and where the
- * product has no other user. Nothing here knows what an expert or a gate is.
+ * Rule 3, that a product over or free in several axes is one matrix product, is what the layout makes of it.
+ *
+ * A rewrite is made where the op table says that it costs fewer operations, or as many and fewer bytes; for rules 1, 2
+ * and 6 the product has no other user. Nothing here knows what an expert or a gate is.
  */
 export function stack(module: Module, options: StackOptions = {}): Stacked {
   const functions = new Map<string, GraphFunction>();
   const report: StackReport[] = [];
+  const signatures = frozenSignatures(module);
+  const sizes = options.sizes ?? {};
   for (const fn of calleesFirst(module.functions)) {
     let now = fn;
     for (let left = rewritesPerOp * (fn.body.length + 1); left > 0; left--) {
-      const next = once(now, functions, options.sizes ?? {});
+      const site = new Site(now, functions, sizes);
+      const frozen = frozenValues(now, signatures);
+      // Products are joined when nothing can be moved into them any more.
+      const next = local(site) ?? joinSums(site, frozen) ?? joinFactors(site, frozen);
       if (!next) break;
       now = next.fn;
       report.push(next.report);
@@ -64,63 +63,38 @@ interface Rewrite {
   write(b: Builder, now: (v: Value) => Value): Value;
 }
 
-/** The first rewrite of a function that pays. */
-function once(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>, sizes: Sizes): { readonly fn: GraphFunction; readonly report: StackReport } | undefined {
-  const uses = useCounts(fn);
-  const made = new Map<Value, AnyOp>(opsOf(fn).flatMap((op) => op.results.map((v) => [v, op] as const)));
-  /** The op behind a value that only one reader has, transposes looked through; they go away with it. */
-  const behind = (v: Value, through: AnyOp[]): AnyOp | undefined => {
-    if (uses.get(v) !== 1) return undefined;
-    const op = made.get(v);
-    if (op?.op !== "transpose") return op;
-    through.push(op);
-    return behind(op.operands[0]!, through);
-  };
-  const known: Record<string, number> = { ...sizes };
-  for (const v of [...fn.params, ...fn.body.flatMap((op) => op.results)]) {
-    const axes = v.type.kind === "tensor" ? v.type.axes : v.type.kind === "list" ? v.type.of.axes : [];
-    for (const a of axes) for (const s of symbolsOf(a.size)) if (!Object.hasOwn(known, s)) known[s] = nominalSymbol;
-  }
-  const costs = new Costs({ functions }, known);
-  for (const op of opsOf(fn)) {
-    for (const rewrite of rewritesOf(op, behind, known)) {
-      const gone = [op, ...rewrite.gone].map((o) => costs.op(o)).reduce(plus);
-      const put = tried(rewrite).map((o) => costs.op(o)).reduce(plus, { flops: 0, bytes: 0 });
-      if (put.flops > gone.flops || (put.flops === gone.flops && put.bytes >= gone.bytes)) continue;
-      const origin = op.origin;
-      return { fn: apply(fn, op, rewrite, functions), report: { fn: fn.name, path: origin?.path ?? [], ...(origin ? { origin } : {}), rule: rewrite.rule, before: gone, after: put } };
+/** The first rewrite of a single value that pays. */
+function local(site: Site): Joined | undefined {
+  for (const op of opsOf(site.fn)) {
+    for (const rewrite of rewritesOf(op, site)) {
+      const gone = [op, ...rewrite.gone];
+      const [before, after] = [site.cost(gone), site.tried((b, now) => rewrite.write(b, now))];
+      if (!cheaper(after, before)) continue;
+      const away = new Set(rewrite.gone);
+      const result = op.results[0]!;
+      const fn = rewritten(site.fn, site.functions, (at, b, need, set) => {
+        if (at !== op) return away.has(at);
+        // In the type that its users know: a transpose back is the layout's to remove and does not count against the rewrite.
+        b.at(op.origin, () => set(result, ordered(b, rewrite.write(b, need), namesOf(result))));
+        return true;
+      });
+      return { fn, report: { fn: fn.name, paths: pathsOf([op]), ...(op.origin ? { origin: op.origin } : {}), rule: rewrite.rule, before, after } };
     }
   }
   return undefined;
 }
 
-/** The ops that a rewrite would put in, on params in place of what they read. */
-function tried(rewrite: Rewrite): readonly AnyOp[] {
-  const b = new Builder("tried");
-  const map = new Map<Value, Value>();
-  rewrite.write(b, (v) => {
-    const known = map.get(v) ?? b.param(v.type);
-    map.set(v, known);
-    return known;
-  });
-  return b.body as readonly AnyOp[];
-}
-
-function plus(a: { flops: number; bytes: number }, b: { flops: number; bytes: number }): { flops: number; bytes: number } {
-  return { flops: a.flops + b.flops, bytes: a.bytes + b.bytes };
-}
-
-function rewritesOf(op: AnyOp, behind: (v: Value, through: AnyOp[]) => AnyOp | undefined, sizes: Sizes): readonly Rewrite[] {
-  if (op.op === "sum") return sums(op, behind);
-  if (op.op === "mul") return [...factors(op, 0, behind, sizes), ...factors(op, 1, behind, sizes)];
-  if (op.op === "div") return factors(op, 0, behind, sizes);
+function rewritesOf(op: AnyOp, site: Site): readonly Rewrite[] {
+  if (op.op === "sum") return sums(op, site);
+  if (op.op === "mul") return [...factors(op, 0, site), ...factors(op, 1, site)];
+  if (op.op === "div") return factors(op, 0, site);
   return [];
 }
 
 /** Rule 2, for those of the summed axes that both operands have; an axis of one operand alone is summed there. */
-function sums(op: AnyOp & { op: "sum" }, behind: (v: Value, through: AnyOp[]) => AnyOp | undefined): readonly Rewrite[] {
+function sums(op: AnyOp & { op: "sum" }, site: Site): readonly Rewrite[] {
   const through: AnyOp[] = [];
-  const dot = behind(op.operands[0]!, through);
+  const dot = site.behind(op.operands[0]!, through);
   if (dot?.op !== "dot" || flagged(dot)) return [];
   const [a, b] = dot.operands as readonly [Value, Value];
   const { axes } = op.attributes;
@@ -139,17 +113,21 @@ function sums(op: AnyOp & { op: "sum" }, behind: (v: Value, through: AnyOp[]) =>
 }
 
 /** Rules 1 and 6: operand `at` of a product or quotient is itself a dot or a chain of factors, the other moves into it. */
-function factors(op: AnyOp & { op: "mul" | "div" }, at: 0 | 1, behind: (v: Value, through: AnyOp[]) => AnyOp | undefined, sizes: Sizes): readonly Rewrite[] {
+function factors(op: AnyOp & { op: "mul" | "div" }, at: 0 | 1, site: Site): readonly Rewrite[] {
   const through: AnyOp[] = [];
   const c = op.operands[1 - at]!;
   if (op.operands[0] === op.operands[1]) return [];
-  const inner = behind(op.operands[at]!, through);
+  const inner = site.behind(op.operands[at]!, through);
   const scalar = axesOf(c).length === 0;
   const join = (b: Builder, x: Value, y: Value): Value => (op.op === "div" ? b.div(x, y) : b.mul(x, y));
   if (inner?.op === "dot" && !flagged(inner)) {
-    const sides = ([0, 1] as const).filter((side) => namesOf(c).every((n) => namesOf(inner.operands[side]!).includes(n) && !inner.attributes.over.includes(n)));
-    return sides
-      .sort((p, q) => elementsOf(inner.operands[p]!.type, sizes) - elementsOf(inner.operands[q]!.type, sizes))
+    const free = namesOf(inner.results[0]!);
+    if (!namesOf(c).every((n) => free.includes(n))) return [];
+    // An axis of c that the operand lacks is the other's: it becomes a batch axis (rule 2 may then sum over it).
+    const joined = (side: 0 | 1): number => elementsOf({ kind: "tensor", dtype: "f32", axes: alignedAxes([tensorOf(inner.operands[side]!), tensorOf(c)]) }, site.sizes);
+    return ([0, 1] as const)
+      .slice()
+      .sort((p, q) => joined(p) - joined(q))
       .map((side): Rewrite => ({
         rule: scalar ? 6 : 1,
         gone: [inner, ...through],
@@ -163,7 +141,7 @@ function factors(op: AnyOp & { op: "mul" | "div" }, at: 0 | 1, behind: (v: Value
   if (inner?.op === "mul") {
     return ([0, 1] as const)
       .filter((side) => namesOf(c).every((n) => namesOf(inner.operands[side]!).includes(n)))
-      .sort((p, q) => elementsOf(inner.operands[p]!.type, sizes) - elementsOf(inner.operands[q]!.type, sizes))
+      .sort((p, q) => elementsOf(inner.operands[p]!.type, site.sizes) - elementsOf(inner.operands[q]!.type, site.sizes))
       .map((side): Rewrite => ({
         rule: 6,
         gone: [inner, ...through],
@@ -171,32 +149,4 @@ function factors(op: AnyOp & { op: "mul" | "div" }, at: 0 | 1, behind: (v: Value
       }));
   }
   return [];
-}
-
-function flagged(op: AnyOp & { op: "dot" }): boolean {
-  return Boolean(op.attributes.transposeA || op.attributes.transposeB);
-}
-
-/**
- * The function with `target`'s value written anew, in the type that its users know. A transpose back to that type is the
- * layout's to remove: it does not count against the rewrite.
- */
-function apply(fn: GraphFunction, target: AnyOp, rewrite: Rewrite, functions: ReadonlyMap<string, GraphFunction>): GraphFunction {
-  const b = new Builder(fn.name, functions, fn.doc);
-  const map = new Map<Value, Value>();
-  for (const p of fn.params) map.set(p, b.param(p.type, p.name));
-  const gone = new Set(rewrite.gone);
-  for (const op of opsOf(fn)) {
-    if (gone.has(op)) continue;
-    if (op !== target) {
-      cloneOp(b, op, map);
-      continue;
-    }
-    const result = op.results[0]!;
-    b.at(op.origin, () => {
-      const value = ordered(b, rewrite.write(b, (v) => mapped(map, v)), tensorOf(result).axes.map((a) => a.name));
-      map.set(result, b.named(result.name || value.name, value));
-    });
-  }
-  return b.finish(fn.results.map((v) => mapped(map, v)));
 }

@@ -128,6 +128,12 @@ export function elementsOf(type: Value["type"], sizes: Sizes = {}): number {
   return type.axes.reduce((n, a) => n * nominalSize(a.size, sizes), 1);
 }
 
+/** Bytes of a tensor or of a list's tensors together, unknown symbols taken as `nominalSymbol`. */
+export function nominalBytes(type: Value["type"], sizes: Sizes = {}): number {
+  const of = isList(type) ? type.of : type;
+  return elementsOf(type, sizes) * (isTensor(of) && of.dtype === "bool" ? 1 : 4);
+}
+
 /** A size as a number, unknown symbols taken as `nominalSymbol`. */
 export function nominalSize(size: Axis["size"], sizes: Sizes = {}): number {
   const known: Record<string, number> = { ...sizes };

@@ -122,10 +122,38 @@ describe("build", () => {
     const run = await moec(["build", "loramoe.moe", "-o", "generated/deep", "--graph", "--explain"], { cwd });
     expect(run).toMatchObject({ code: 0, stderr: "" });
     expect(readdirSync(path("generated/deep")).sort()).toEqual(["loramoe.d.moe.ts", "loramoe.graph.txt", "loramoe.moe.json", "loramoe.moe.ts"]);
-    expect(run.stdout).toContain("rule");
+    expect(run.stdout).toContain("layers.mlp.down_proj  (2 layers)");
     const again = await moec(["build", "loramoe.moe", "-o", "generated/again", "--json"], { cwd });
     expect((JSON.parse(again.stdout) as { files: string[] }).files).toContain("generated/again/loramoe.moe.ts");
     for (const name of readdirSync(path("generated/again"))) expect(readFileSync(path(`generated/again/${name}`), "utf8")).toBe(readFileSync(path(`generated/deep/${name}`), "utf8"));
+  });
+
+  it("explains each place: what was rewritten, what was not and why, costs before and after", async () => {
+    writeFileSync(path("explained.moe"), `base llama = llama("models/tiny")
+adapter Mixed on llama {
+  at layers.*.mlp.down_proj {
+    experts low[2] = lora(rank: 2, dropout: 0.1)
+    experts turned[2] = dora(rank: 2)
+    route softmax()
+  }
+}
+`);
+    const run = await moec(["build", "explained.moe", "-o", "explained", "--explain"], { cwd });
+    expect(run).toMatchObject({ code: 0, stderr: "" });
+    expect(run.stdout).toMatch(/layers\.mlp\.down_proj {2}\(2 layers\)\n {2}operations .* → .*\n {2}bytes moved .* → .*/);
+    expect(run.stdout).toContain("done  a sum (over experts) became part of a product (rule 2)");
+    expect(run.stdout).toMatch(/left {2}the sum over turned stays: sub stands between it and the product, .*\(std\/dora\.moe:\d+\)/);
+    expect(run.stdout).toMatch(/left {2}\d products over \w+ stay apart: one reads the input under a dropout mask {2}\(std\/lora\.moe:\d+\)/);
+    const json = await moec(["build", "explained.moe", "-o", "explained", "--explain", "--json"], { cwd });
+    const { explanation } = JSON.parse(json.stdout) as { explanation: { places: { places: string[]; turns: number; rewrites: { rule: number; count: number }[]; left: { reason: string }[]; before: { flops: number; bytes: number }; after: { flops: number; bytes: number } }[]; laidOut: string[]; unreached: string[] } };
+    expect(explanation.places.map((p) => [p.places, p.turns])).toEqual([[["layers.mlp.down_proj"], 2]]);
+    const [place] = explanation.places;
+    expect(place!.rewrites.map((r) => r.rule)).toEqual(expect.arrayContaining([1, 2, 6]));
+    expect(place!.left.length).toBeGreaterThanOrEqual(2);
+    expect(place!.after.flops).toBeLessThan(place!.before.flops);
+    expect(place!.after.bytes).toBeLessThan(place!.before.bytes);
+    expect(explanation.unreached).toEqual([]);
+    expect(explanation.laidOut).toContain("layers.*.mlp.down_proj.weight");
   });
 
   it("refuses a file as the place, and an adapter that is not there", async () => {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Module, interpret } from "../../src/ir/index.ts";
-import { differentiate, hoist, layout, optimize, release, removeDead, simplify, stack } from "../../src/passes/index.ts";
+import { differentiate, hoist, layout, mergeRows, optimize, release, removeDead, simplify, stack } from "../../src/passes/index.ts";
 import { opsOf } from "../../src/passes/tools.ts";
 import { difference, finiteDifferences, numbers, randomArg, sound } from "./support.ts";
 import { modules, randomModule } from "./random-graphs.ts";
@@ -67,6 +67,15 @@ describe("passes keep what a module computes", () => {
         positional(made, transposeFlags);
       }), runs);
     });
+
+  it("rows merged after the layout", () => {
+    fc.assert(fc.property(modules, ({ seed, size }) => {
+      const module = randomModule(seed, size);
+      const made = simplify(mergeRows(simplify(layout(module, { transposeFlags: false }).module)));
+      same(module, made, "f");
+      positional(made, false);
+    }), runs);
+  });
 
   it("differentiate agrees with finite differences, and all passes after it keep the gradients", () => {
     let checked = 0;

@@ -1,6 +1,7 @@
 import { basename, join } from "node:path";
-import { compileAdapter, printGraph, printProgram, printTypes } from "../../compiler/index.ts";
+import { compileAdapter, type Explanation, printGraph, printProgram, printTypes } from "../../compiler/index.ts";
 import { fail } from "../../diagnostics/index.ts";
+import { explanationText } from "../explanation.ts";
 import { atomicWrite } from "../../runtime/files/index.ts";
 import { stdinName } from "../input.ts";
 import { chooseFrom, requireFolder, type RunOptions } from "../load.ts";
@@ -16,7 +17,8 @@ interface Options extends RunOptions {
 interface Built {
   readonly adapter: string;
   readonly files: readonly string[];
-  readonly rewrites: readonly string[];
+  /** Where it was asked for. */
+  readonly explanation?: Explanation;
 }
 
 /** `moec build FILES -o DIR`: all texts are made before the first file is written, and each file appears whole. */
@@ -27,7 +29,7 @@ export async function build(terminal: Terminal, files: readonly string[], option
   for (const file of files) built.push(await buildOne(terminal, file, options, texts));
   for (const [path, text] of texts) await atomicWrite(path, text);
   if (terminal.json) terminal.printJson(built.length === 1 ? built[0] : built);
-  else for (const one of built) for (const line of [...one.files, ...(options.explain ? one.rewrites : [])]) terminal.print(line);
+  else for (const one of built) for (const line of [...one.files, ...(one.explanation ? explanationText(one.explanation) : [])]) terminal.print(line);
   return exitCodes.fine;
 }
 
@@ -47,5 +49,5 @@ async function buildOne(terminal: Terminal, file: string, options: Options, text
     if (texts.has(path)) fail("MOE5108", `two specs would both be written to ${path}`, { help: "build them into folders of their own, or give one another name" });
     texts.set(path, text);
   }
-  return { adapter: compiled.manifest.adapter, files: [...made.keys()].map((name) => join(options.out, name)), rewrites: compiled.rewrites };
+  return { adapter: compiled.manifest.adapter, files: [...made.keys()].map((name) => join(options.out, name)), ...(options.explain ? { explanation: compiled.explanation } : {}) };
 }

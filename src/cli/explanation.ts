@@ -1,0 +1,20 @@
+import type { Explanation } from "../compiler/index.ts";
+import { ruleTexts } from "../passes/index.ts";
+import { aligned, amount, byteAmount } from "./units.ts";
+
+/** What the passes made of a spec, for people: each place, what was rewritten there, what was not and why. */
+export function explanationText(explanation: Explanation): readonly string[] {
+  const lines: string[] = ["", `Costs: one forward run of a place, in one layer, for ${amount(explanation.tokens)} tokens.`];
+  for (const place of explanation.places) {
+    lines.push("", `${place.places.join(", ")}${place.turns > 1 ? `  (${place.turns} layers)` : ""}`);
+    const change = (unit: (n: number) => string, from: number, to: number): string[] => [unit(from), "→", unit(to), from > 0 ? `${(to / from).toFixed(2)}×` : ""];
+    const costs = aligned([["operations", ...change(amount, place.before.flops, place.after.flops)], ["bytes moved", ...change(byteAmount, place.before.bytes, place.after.bytes)]], "lrlrr");
+    lines.push(...costs.split("\n").map((line) => `  ${line}`));
+    for (const { rule, count } of place.rewrites) lines.push(`  done  ${ruleTexts[rule]}${count > 1 ? `, ${count} times` : ""} (rule ${rule})`);
+    for (const { reason, origin } of place.left) lines.push(`  left  ${reason}${origin?.file ? `  (${origin.file}:${origin.line})` : ""}`);
+    if (place.rewrites.length + place.left.length === 0) lines.push("  nothing to rewrite");
+  }
+  if (explanation.laidOut.length) lines.push("", "Frozen weights in the order that products want, laid out once, at load:", ...explanation.laidOut.map((w) => `  ${w}`));
+  if (explanation.unreached.length) lines.push("", "No gradient reaches:", ...explanation.unreached.map((w) => `  ${w}`));
+  return lines;
+}
