@@ -36,7 +36,7 @@ const numbers: Readonly<Record<string, Range>> = {
   clip: { min: 0 },
 };
 
-const settingNames = ["data", "test", "optimizer", "schedule", ...Object.keys(numbers)];
+const settingNames = ["data", "test", "optimizer", "schedule", "memory", ...Object.keys(numbers)];
 
 const optimizers: Readonly<Record<string, Readonly<Record<string, Range>>>> = {
   adamw: { lr: { above: 0 }, weight_decay: { min: 0 }, beta1: { min: 0, below: 1 }, beta2: { min: 0, below: 1 }, eps: { above: 0 } },
@@ -79,6 +79,8 @@ export function trainSettings(declaration: TrainDeclaration, scope: Scope, elabo
       } else if (name === "schedule") {
         const { named, values } = settingCall(setting.value, schedules, "schedule", scope, elaborator);
         result.schedule = { name: named as ScheduleSettings["name"], warmup: values["warmup"] ?? 0 };
+      } else if (name === "memory") {
+        result.memory = memorySetting(setting.value, scope, elaborator);
       } else {
         const value = ranged(setting.value, numbers[name]!, name, scope, elaborator);
         (result as Record<string, unknown>)[name] = value;
@@ -96,6 +98,13 @@ export function trainSettings(declaration: TrainDeclaration, scope: Scope, elabo
     );
   }
   return result;
+}
+
+/** `memory keep`, `memory recompute`, or `memory 8`: so many GiB. */
+function memorySetting(e: Expression, scope: Scope, elaborator: Elaborator): "keep" | "recompute" | number {
+  const words = ["keep", "recompute"] as const;
+  if (e.kind !== "name" || scope.lookup(e.text)) return ranged(e, { above: 0 }, "memory, in GiB,", scope, elaborator);
+  return words.find((w) => w === e.text) ?? fail("MOE2004", `memory is keep, recompute, or a number of GiB; this is "${e.text}"`, { at: e.span, ...suggest(e, words) });
 }
 
 function settingCall(

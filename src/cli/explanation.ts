@@ -14,6 +14,7 @@ export function explanationText(explanation: Explanation): readonly string[] {
     for (const { reason, origin } of place.left) lines.push(`  left  ${reason}${origin?.file ? `  (${origin.file}:${origin.line})` : ""}`);
     if (place.rewrites.length + place.left.length === 0) lines.push("  nothing to rewrite");
   }
+  lines.push("", explanation.keeps === "all" ? "Backward reads what forward kept." : "Of each layer what goes into it is kept: backward computes the rest again.");
   if (explanation.laidOut.length) lines.push("", "Frozen weights in the order that products want, laid out once, at load:", ...explanation.laidOut.map((w) => `  ${w}`));
   if (explanation.unreached.length) lines.push("", "No gradient reaches:", ...explanation.unreached.map((w) => `  ${w}`));
   return lines;

@@ -1,10 +1,12 @@
 import type { CheckedAdapter } from "../check/index.ts";
 import { manifestOf, printDeclarations, printTfjs, exportNames } from "../codegen/index.ts";
-import type { Manifest } from "../formats/manifest.ts";
+import type { Manifest, TrainSettings } from "../formats/manifest.ts";
 import { printModule, type Module } from "../ir/index.ts";
+import type { Sizes } from "../ir/size.ts";
 import { lower } from "../lower/index.ts";
 import { explainStacking, nominalSymbol, optimize, type PlaceExplanation } from "../passes/index.ts";
 import { programInfo } from "./info.ts";
+import { peakBytes } from "./plan-memory.ts";
 import type { Program } from "./program.ts";
 
 /** An adapter, compiled: its graph after all passes, and its manifest. */
@@ -22,8 +24,7 @@ export interface Compiled {
 /** Lowers and optimises a checked adapter. What is wrong from here on is our bug: it throws plain errors. */
 export async function compileAdapter(program: Program, adapter: CheckedAdapter): Promise<Compiled> {
   const lowered = lower(program.checked.context, adapter);
-  // TensorFlow.js on wasm multiplies with transpose flags ten times slower, and no backend is faster with them.
-  const { module, reports } = optimize(lowered, { train: adapter.train, transposeFlags: false });
+  const { module, reports, keeps } = optimizeForTraining(lowered, adapter.train);
   const info = await programInfo(program, adapter, lowered.weights);
   const manifest = manifestOf(module, info);
   return {
@@ -32,6 +33,7 @@ export async function compileAdapter(program: Program, adapter: CheckedAdapter):
     explanation: {
       tokens: nominalSymbol * nominalSymbol,
       places: explainStacking(reports.stack, "train", placesOf(lowered)),
+      keeps,
       laidOut: reports.hoisted,
       unreached: reports.unreached,
     },
@@ -40,11 +42,34 @@ export async function compileAdapter(program: Program, adapter: CheckedAdapter):
   };
 }
 
+/** What a step keeps for its backward half: all that it reads, or what goes into each layer, which is computed again. */
+export type Keeps = "all" | "layers";
+
+/**
+ * All passes, with as much kept for backward as the spec's `memory` allows. A budget is compared with the peak of what a
+ * micro-batch makes, at the spec's batch and length or the `sizes` given.
+ */
+export function optimizeForTraining(
+  lowered: Module,
+  train: TrainSettings,
+  sizes: Sizes = { sample: Math.ceil(train.batch / train.accumulate), position: train.length },
+): ReturnType<typeof optimize> & { readonly keeps: Keeps } {
+  // TensorFlow.js on wasm multiplies with transpose flags ten times slower, and no backend is faster with them.
+  const options = { train, transposeFlags: false };
+  const again = (): ReturnType<typeof optimizeForTraining> => ({ ...optimize(lowered, { ...options, recompute: "layers" }), keeps: "layers" });
+  if (train.memory === "recompute") return again();
+  const all = { ...optimize(lowered, options), keeps: "all" as const };
+  const gradients = all.module.entries.get("gradients");
+  if (typeof train.memory !== "number" || !gradients) return all;
+  return (peakBytes(all.module, sizes).get(gradients.fn) ?? 0) <= train.memory * 2 ** 30 ? all : again();
+}
+
 /** What the passes did, for `moec build --explain`. Costs are of one forward run, for a nominal batch. */
 export interface Explanation {
   /** Tokens of the nominal batch. */
   readonly tokens: number;
   readonly places: readonly PlaceExplanation[];
+  readonly keeps: Keeps;
   /** Frozen weights that are held in another order too, laid out at load. */
   readonly laidOut: readonly string[];
   /** Trainable weights that no gradient reaches. */

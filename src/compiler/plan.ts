@@ -7,6 +7,7 @@ import type { Sizes } from "../ir/size.ts";
 import { lower, lowerCase } from "../lower/index.ts";
 import { optimize, removeDead } from "../passes/index.ts";
 import { expertsOf } from "./info.ts";
+import { optimizeForTraining } from "./compile.ts";
 import { elementsIn, keptForBackward, peakBytes } from "./plan-memory.ts";
 import type { Program } from "./program.ts";
 
@@ -115,7 +116,7 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
   const tokens = sizes["sample"]! * length;
 
   const lowered = lower(context, adapter);
-  const { module } = optimize(lowered, { train: adapter.train, transposeFlags: false });
+  const { module } = optimizeForTraining(lowered, adapter.train, sizes);
   const costs = new Costs(module, sizes);
   const work = new Work(program, adapter, sizes);
   const base = work.ofModel([]);

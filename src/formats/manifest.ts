@@ -110,6 +110,11 @@ export interface TrainSettings {
   readonly schedule: ScheduleSettings;
   /** The greatest global norm of the gradient; 0: not clipped. */
   readonly clip: number;
+  /**
+   * What a step may keep for its backward half: all that it reads (`keep`, where nothing is said), only what goes into each
+   * layer, which is computed again (`recompute`), or as much as fits: so many GiB for what a micro-batch makes, weights not counted.
+   */
+  readonly memory?: "keep" | "recompute" | number;
 }
 
 /** AdamW (Loshchilov and Hutter 2019), PyTorch's defaults. */

@@ -20,7 +20,7 @@ export interface RunIdentity {
 export async function identityOf(manifest: Manifest, examples: readonly Example[], run: { readonly seed: number; readonly steps: number }): Promise<RunIdentity> {
   const { base, groups, kinds, fields, sites, weights } = manifest;
   const { path: _, ...model } = base;
-  const { data: _data, test: _test, steps: _steps, epochs: _epochs, seed: _seed, ...settings } = manifest.train;
+  const { data: _data, test: _test, steps: _steps, epochs: _epochs, seed: _seed, memory: _memory, ...settings } = manifest.train;
   return {
     adapter: manifest.adapter,
     moec: manifest.moec,
@@ -28,7 +28,7 @@ export async function identityOf(manifest: Manifest, examples: readonly Example[
     program: await sha256(encode({ model, groups, kinds, ...(fields ? { fields } : {}), sites, weights })),
     data: await digest(examples),
     examples: examples.length,
-    // Epochs are a way to say steps.
+    // Epochs are a way to say steps; what is kept and what is computed again gives the same numbers.
     settings: flatten({ ...settings, seed: run.seed, steps: run.steps }),
   };
 }

@@ -145,7 +145,7 @@ adapter Mixed on llama {
     expect(run.stdout).toMatch(/left {2}the sum over turned stays: sub stands between it and the product, .*\(std\/dora\.moe:\d+\)/);
     expect(run.stdout).toMatch(/left {2}\d products over \w+ stay apart: one reads the input under a dropout mask {2}\(std\/lora\.moe:\d+\)/);
     const json = await moec(["build", "explained.moe", "-o", "explained", "--explain", "--json"], { cwd });
-    const { explanation } = JSON.parse(json.stdout) as { explanation: { places: { places: string[]; turns: number; rewrites: { rule: number; count: number }[]; left: { reason: string }[]; before: { flops: number; bytes: number }; after: { flops: number; bytes: number } }[]; laidOut: string[]; unreached: string[] } };
+    const { explanation } = JSON.parse(json.stdout) as { explanation: { places: { places: string[]; turns: number; rewrites: { rule: number; count: number }[]; left: { reason: string }[]; before: { flops: number; bytes: number }; after: { flops: number; bytes: number } }[]; keeps: string; laidOut: string[]; unreached: string[] } };
     expect(explanation.places.map((p) => [p.places, p.turns])).toEqual([[["layers.mlp.down_proj"], 2]]);
     const [place] = explanation.places;
     expect(place!.rewrites.map((r) => r.rule)).toEqual(expect.arrayContaining([1, 2, 6]));
@@ -153,6 +153,7 @@ adapter Mixed on llama {
     expect(place!.after.flops).toBeLessThan(place!.before.flops);
     expect(place!.after.bytes).toBeLessThan(place!.before.bytes);
     expect(explanation.unreached).toEqual([]);
+    expect(explanation.keeps).toBe("all");
     expect(explanation.laidOut).toContain("layers.*.mlp.down_proj.weight");
   });
 
