@@ -148,7 +148,7 @@ export function placeOf(node: ModelNode, model: ModelInstance): SitePlace | unde
 }
 
 /** The linear, block or layer that a site's router belongs to; "" for the whole model. */
-function routerPath(path: string, { scope }: SitePlan, model: ModelInstance): string {
+export function routerPath(path: string, { scope }: SitePlan, model: ModelInstance): string {
   const parts = path.split(".");
   switch (scope) {
     case "linear":

@@ -1,4 +1,6 @@
+import { proveMerge } from "../check/index.ts";
 import { checkText, type Program } from "../compiler/index.ts";
+import type { CodeRow, Diagnostic } from "../diagnostics/index.ts";
 import { MemoryHost } from "../formats/host.ts";
 import { encodeSafetensors } from "../formats/safetensors.ts";
 import { library } from "./library.ts";
@@ -30,6 +32,13 @@ export async function checkSpecimen(text: string, file = "spec.moe"): Promise<Pr
     [`${specimenFolder}/model.safetensors`, encodeSafetensors(tensors(), { format: "pt" })],
   ]);
   return checkText(host, file, text, { library: library() });
+}
+
+/** All that is said of a program, with what is said where something is asked of it beside a check. */
+export function diagnosticsOf({ checked, diagnostics }: Program, asked: CodeRow["asked"]): readonly Diagnostic[] {
+  if (asked === undefined) return diagnostics;
+  const { context, adapters } = checked;
+  return [...diagnostics, ...adapters.flatMap((a) => proveMerge(context, a.plan, a.base.model, { fields: new Map() }).faults)];
 }
 
 function tensors(): { readonly name: string; readonly shape: readonly number[]; readonly data: Float32Array }[] {

@@ -7,6 +7,8 @@ export interface CodeRow {
   readonly title: string;
   /** Why this is refused and what to do, in a few sentences of Markdown. */
   readonly explain: string;
+  /** What has to be asked of the texts below for the code to be given; absent: to be checked. */
+  readonly asked?: "merge";
   /** A `.moe` text that gives exactly this code when checked, where a text can. */
   readonly bad?: string;
   /** The same text repaired: it gives no diagnostic. */

@@ -1,6 +1,6 @@
 import { catalogue, didYouMean, fail, type Code, type CodeRow } from "../../diagnostics/index.ts";
 import { renderPretty } from "../../diagnostics/render/index.ts";
-import { checkSpecimen } from "../specimen.ts";
+import { checkSpecimen, diagnosticsOf } from "../specimen.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
 
 /** `moec explain CODE`: what it means; where a text can show it, how it looks, and the text repaired. */
@@ -22,11 +22,11 @@ export async function explain(terminal: Terminal, code: string | undefined): Pro
   terminal.print(bold(`${name}: ${row.title}`));
   terminal.print(`\n${wrap(row.explain, 88)}`);
   if (row.bad) {
-    terminal.print(`\n${bold(row.severity === "error" ? "This is refused:" : "This gives a warning:")}\n\n${indent(row.bad)}`);
+    terminal.print(`\n${bold(row.asked ? `This is refused by \`moec ${row.asked}\`:` : row.severity === "error" ? "This is refused:" : "This gives a warning:")}\n\n${indent(row.bad)}`);
     // The texts are kept so that they give exactly this code (a test holds them to it); here they do it before the reader's eyes.
-    const { diagnostics, texts } = await checkSpecimen(row.bad);
-    const shown = diagnostics.filter((d) => d.code === name);
-    if (shown.length) terminal.print(`\n${indent(renderPretty(shown, texts, { color: terminal.resultColor.isColorSupported }))}`);
+    const program = await checkSpecimen(row.bad);
+    const shown = diagnosticsOf(program, row.asked).filter((d) => d.code === name);
+    if (shown.length) terminal.print(`\n${indent(renderPretty(shown, program.texts, { color: terminal.resultColor.isColorSupported }))}`);
   }
   if (row.good) terminal.print(`\n${bold("This is fine:")}\n\n${indent(row.good)}`);
   return exitCodes.fine;
