@@ -39,7 +39,7 @@ export type { LazyBatch } from "./routing.ts";
 export { Scope } from "./scope.ts";
 export { suppress } from "./suppress.ts";
 export { LineIndex, TensorOps } from "./tensors.ts";
-export { AxisTable, type AxisRef, type Tensor, type Handle } from "./values.ts";
+export { AxisTable, type AxisRef, type DType, type Tensor, type Handle } from "./values.ts";
 export type { Emitter, EmitOrigin, FoldBody, FoldResults, Initial, LayerRun, WeightRequest } from "./emitter.ts";
 export type { Definitions } from "./definitions.ts";
 

@@ -113,26 +113,25 @@ export async function saveSpec(folder: string, chosen: Chosen, options: RunOptio
   await atomicWrite(resolve(folder, "run.json"), `${JSON.stringify(run, null, 2)}\n`);
 }
 
-/** A trained adapter's folder, or a spec whose adapter then starts afresh. */
-export async function openTarget(terminal: Terminal, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly adapter: Adapter; readonly compiled: Compiled }> {
+/** A trained adapter's folder, or a spec: its checked program, and the folder of the saved adapter where there is one. */
+export async function chooseTarget(terminal: Terminal, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly saved: string | undefined }> {
   const host = new NodeHost();
   const found = await host.stat(target);
   if (!found) fail("MOE5101", `${target} does not exist`, { help: "name a trained adapter's folder, or a .moe file" });
-  let chosen: Chosen;
-  let saved: string | undefined;
-  if (found.kind === "directory") {
-    const run = await readRun(host, target);
-    chosen = await chooseFrom(terminal, `${target}/spec/${run.spec}`, {
-      ...options,
-      adapter: options.adapter ?? run.adapter,
-      base: options.base ?? relative(".", resolve(target, run.base)),
-      set: options.set ?? new Map(Object.entries(run.set)),
-    });
-    saved = target;
-  } else {
-    chosen = await chooseFrom(terminal, target, options);
-    saved = options.weights;
-  }
+  if (found.kind !== "directory") return { chosen: await chooseFrom(terminal, target, options), saved: options.weights };
+  const run = await readRun(host, target);
+  const chosen = await chooseFrom(terminal, `${target}/spec/${run.spec}`, {
+    ...options,
+    adapter: options.adapter ?? run.adapter,
+    base: options.base ?? relative(".", resolve(target, run.base)),
+    set: options.set ?? new Map(Object.entries(run.set)),
+  });
+  return { chosen, saved: target };
+}
+
+/** A target's adapter on a backend; that of a spec without weights starts afresh. */
+export async function openTarget(terminal: Terminal, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly adapter: Adapter; readonly compiled: Compiled }> {
+  const { chosen, saved } = await chooseTarget(terminal, target, options);
   const { compiled, code } = await executable(chosen);
   const adapter = await load(terminal, code, chosen, options, saved);
   return { chosen, adapter, compiled };

@@ -231,6 +231,20 @@ program
   .action(action(async () => (await import("./commands/generate.ts")).generate));
 
 program
+  .command("merge")
+  .description("writes the base with a trained adapter in its weights, as a checkpoint of its own; refuses what no weights can do")
+  .argument("<folder>", "a trained adapter's folder; or a spec, with --weights", filled)
+  .addOption(new Option("-o, --out <folder>", "where the checkpoint goes: a folder that is not there, or is empty").argParser(filled).makeOptionMandatory())
+  .addOption(new Option("--kind <name>", "the kind of data that it is for, where gates depend on it").argParser(filled))
+  .addOption(new Option("--field <name=value>", "a number that gates depend on (again for more)").argParser(fieldValue))
+  .addOption(weightsOption())
+  .addOption(adapterOption())
+  .addOption(baseOption())
+  .addOption(setOption())
+  .addHelpText("after", examples("moec merge out/LoRA -o models/merged", "moec merge out/MOELoRA -o models/summaries --kind summary"))
+  .action(action(async () => (await import("./commands/merge.ts")).merge));
+
+program
   .command("verify")
   .description("runs a spec's site on tensors from elsewhere and compares outputs, gates, balance and gradients")
   .argument("<file>", "the spec, or - for standard input", filled)

@@ -96,13 +96,13 @@ async function readSmall(host: Host, file: string): Promise<Uint8Array> {
  * A link must not lead out of the folder either. The one layout that does so on purpose is Hugging Face's cache, whose
  * `models--x/snapshots/REV/` links to `models--x/blobs/`.
  */
-async function refuseLinksOutside(host: Host, folder: string, shards: readonly string[]): Promise<void> {
+export async function refuseLinksOutside(host: Host, folder: string, names: readonly string[]): Promise<void> {
   if (host.realPath === undefined) return;
   const home = await host.realPath(folder);
   const cache = /^(.*)\/snapshots\/[^/]+$/.exec(home)?.[1];
   const roots = cache === undefined ? [home] : [home, `${cache}/blobs`];
-  for (const shard of shards) {
-    const file = joinPath(folder, shard);
+  for (const name of names) {
+    const file = joinPath(folder, name);
     if ((await host.stat(file)) === undefined) continue;
     const real = await host.realPath(file);
     if (!roots.some((root) => real.startsWith(root.endsWith("/") ? root : `${root}/`)))

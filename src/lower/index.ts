@@ -4,6 +4,7 @@ import { input, negativeLogLikelihood } from "./batch.ts";
 import { GraphEmitter } from "./emitter.ts";
 
 export { GraphEmitter } from "./emitter.ts";
+export { lowerMerge, mergeEntry } from "./merge.ts";
 export { lowerCase, type CaseShape, type LoweredCase } from "./case.ts";
 
 /** Which numbers an entry takes from the host, beside tensors. */

@@ -40,7 +40,7 @@ function killedAt(n: number): { disk: Disk; calls: () => number } {
     disk: {
       exists: (p) => gate(nothing, () => nodeDisk.exists(p)),
       makeFolder: (p) => gate(nothing, () => nodeDisk.makeFolder(p)),
-      writeFile: (p, b) => gate(() => nodeDisk.writeFile(p, b.subarray(0, 1)), () => nodeDisk.writeFile(p, b)),
+      writeFile: (p, c) => gate(() => nodeDisk.writeFile(p, c instanceof Uint8Array ? c.subarray(0, 1) : new Uint8Array(1)), () => nodeDisk.writeFile(p, c)),
       syncFolder: (p) => gate(nothing, () => nodeDisk.syncFolder(p)),
       rename: (a, b) => gate(nothing, () => nodeDisk.rename(a, b)),
       remove: (p) => gate(nothing, () => nodeDisk.remove(p)),
@@ -82,6 +82,18 @@ describe("writing", () => {
       await recoverFolder(folder);
       if (existsSync(folder)) expect(await contents(folder)).toEqual(asObject(after));
     }
+  });
+  it("files that are made piece by piece; where making one fails nothing is left", async () => {
+    async function* pieces(fails: boolean): AsyncGenerator<Uint8Array> {
+      yield new Uint8Array([97]);
+      if (fails) throw new Error("no more");
+      yield new Uint8Array(3_000_000).fill(98);
+    }
+    const folder = join(root, "out");
+    await writeFolderAtomically(folder, new Map<string, string | AsyncIterable<Uint8Array>>([["a", pieces(false)], ["b", "b"]]));
+    expect(await contents(root)).toEqual({ "out/a": `a${"b".repeat(3_000_000)}`, "out/b": "b" });
+    await expect(writeFolderAtomically(join(root, "other"), new Map([["a", pieces(true)]]))).rejects.toThrow("no more");
+    expect(await readdir(root)).toEqual(["out"]);
   });
   it("a file likewise", async () => {
     const path = join(root, "out/file");

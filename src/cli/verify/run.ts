@@ -1,10 +1,10 @@
 import { type ElaborationContext } from "../../check/index.ts";
 import { fail } from "../../diagnostics/index.ts";
-import type { ManifestWeight } from "../../formats/manifest.ts";
-import { interpret, type Arg, type Module, type Tensor, type Weight } from "../../ir/index.ts";
+import { interpret, type Arg, type Module, type Tensor } from "../../ir/index.ts";
 import { lowerCase } from "../../lower/index.ts";
 import { differentiate } from "../../passes/index.ts";
 import { assemble, slicesOf, takeApart, type FileSlice } from "../../runtime/layout.ts";
+import { asManifest, tensorFor } from "../graph-weights.ts";
 import type { CasePlan, CaseTensor, CaseTensors } from "./case.ts";
 
 /** One comparison, by the case's name. */
@@ -139,31 +139,12 @@ export async function runCase(
   return { comparisons, unused: [...tensors.keys()].filter((n) => !used.has(n)), tolerance };
 }
 
-function tensorFor(weight: ManifestWeight, data: Float64Array): Tensor {
-  return { dtype: "f32", axes: weight.axes.map((name, i) => ({ name, size: weight.shape[i]! })), data };
-}
-
 /** Our gates are every token's; a router that decides for a whole sample has them [sample, expert] in its case. */
 function asInCase(ours: Tensor, theirs: CaseTensor | undefined): ArrayLike<number> {
   const sizes = ours.axes.map((a) => a.size);
   if (theirs?.shape.length !== 2 || sizes.length !== 3) return ours.data;
   const [, positions, experts] = sizes as [number, number, number];
   return ours.data.filter((_, i) => Math.floor(i / experts) % positions === 0);
-}
-
-/** The graph's weight as the manifest has it: sizes are numbers for every weight. */
-function asManifest(w: Weight): ManifestWeight {
-  const type = w.type.kind === "list" ? w.type.of : w.type;
-  return {
-    name: w.name,
-    axes: type.axes.map((a) => a.name),
-    shape: type.axes.map((a) => a.size as number),
-    ...(w.type.kind === "list" ? { count: w.type.count } : {}),
-    trainable: w.trainable,
-    decay: w.decay,
-    initializer: w.initializer,
-    sources: w.sources,
-  };
 }
 
 /** What a batch brings, from the names that published cases use. */
@@ -214,4 +195,3 @@ function caseInput(
       return exact(take(name.replace(/^fields\./, "")), name.replace(/^fields\./, ""));
   }
 }
-

@@ -138,4 +138,17 @@ export const runCodes = codes({
     title: "spec has no place for the case",
     explain: "A case of one layer is computed at the first `at` clause that adapts a linear, a case of a block in the block of the model that has its linears. The spec has none.",
   },
+  MOE5350: {
+    severity: "error",
+    title: "a merged weight that its dtype cannot hold",
+    explain:
+      "What comes of a weight and the adapter is beyond the greatest number of the checkpoint's dtype (65504 in float16), or is NaN, because the adapter or the base is. " +
+      "Nothing was written. An adapter that trained well does not do that: look at its losses in `metrics.jsonl`.",
+  },
+  MOE5351: {
+    severity: "error",
+    title: "a dtype that takes no merge",
+    explain:
+      "A merged weight is written in the dtype that it has in the checkpoint, which is float64, float32, float16 or bfloat16. Rounded to whole numbers it would be another weight. Take the base in one of these dtypes.",
+  },
 });

@@ -44,7 +44,7 @@ export const configCodes = codes({
   MOE9008: {
     severity: "error",
     title: "files are there already",
-    explain: "`moec init` makes a new project and never writes over a file: nothing was written. Name an empty folder, or move away the files that the message lists.",
+    explain: "`moec init` makes a new project, `moec merge` a new checkpoint, and neither writes over a file: nothing was written. Name an empty folder, or move away the files that the message lists.",
   },
   MOE9010: {
     severity: "error",

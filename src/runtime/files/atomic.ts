@@ -6,12 +6,15 @@ import { whyOutside } from "../../formats/safetensors-index.ts";
 import { asDiagnostic } from "./node-host.ts";
 import { makeFolder } from "./make-folder.ts";
 
+/** A file's bytes: all of them, or piece by piece as they are made. */
+export type Content = Uint8Array | AsyncIterable<Uint8Array>;
+
 /** The few things that writing needs of a disk. A test puts one here that stops at any of its calls. */
 export interface Disk {
   exists(path: string): Promise<boolean>;
   makeFolder(path: string): Promise<void>;
   /** Writes a new file and waits until its bytes are on the disk. */
-  writeFile(path: string, bytes: Uint8Array): Promise<void>;
+  writeFile(path: string, content: Content): Promise<void>;
   /** Waits until a folder's entries are on the disk. */
   syncFolder(path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
@@ -28,10 +31,12 @@ export const nodeDisk: Disk = {
       },
     ),
   makeFolder,
-  async writeFile(path, bytes) {
+  async writeFile(path, content) {
     const file = await open(path, "wx");
     try {
-      await file.writeFile(bytes);
+      if (content instanceof Uint8Array) await file.writeFile(content);
+      // Each goes on where the one before it ended.
+      else for await (const piece of content) await file.writeFile(piece);
       await file.sync();
     } finally {
       await file.close();
@@ -59,7 +64,7 @@ export async function atomicWrite(path: string, content: Uint8Array | string, di
   const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   try {
     await disk.makeFolder(folder);
-    await disk.writeFile(temporary, toBytes(content));
+    await disk.writeFile(temporary, toContent(content));
     await disk.rename(temporary, path);
     await disk.syncFolder(folder);
   } catch (error) {
@@ -78,7 +83,7 @@ export async function atomicWrite(path: string, content: Uint8Array | string, di
  *
  * @param files by name; a name may have `/`, and may not leave the folder
  */
-export async function writeFolderAtomically(folder: string, files: ReadonlyMap<string, Uint8Array | string>, disk: Disk = nodeDisk): Promise<void> {
+export async function writeFolderAtomically(folder: string, files: ReadonlyMap<string, Content | string>, disk: Disk = nodeDisk): Promise<void> {
   for (const name of files.keys()) {
     const reason = whyOutside(name);
     if (reason !== undefined) fail("MOE5103", `the file ${JSON.stringify(name)} cannot be written into ${folder}: ${reason}`);
@@ -94,7 +99,7 @@ export async function writeFolderAtomically(folder: string, files: ReadonlyMap<s
       const path = join(fresh, name);
       for (let at = dirname(path); !folders.has(at); at = dirname(at)) folders.add(at);
       await disk.makeFolder(dirname(path));
-      await disk.writeFile(path, toBytes(content));
+      await disk.writeFile(path, toContent(content));
     }
     for (const each of folders) await disk.syncFolder(each);
     if (await disk.exists(folder)) await disk.rename(folder, old);
@@ -128,6 +133,6 @@ function beside(folder: string): { parent: string; fresh: string; old: string } 
   return { parent, fresh: join(parent, `.${name}.new`), old: join(parent, `.${name}.old`) };
 }
 
-function toBytes(content: Uint8Array | string): Uint8Array {
+function toContent(content: Content | string): Content {
   return typeof content === "string" ? new TextEncoder().encode(content) : content;
 }

@@ -1,0 +1,71 @@
+import type { ElaborationContext, Fixed, MergeSite } from "../../check/index.ts";
+import { interpretEntry, tensorOf, type Arg, type Module, type Tensor } from "../../ir/index.ts";
+import { lowerMerge, mergeEntry } from "../../lower/index.ts";
+import { simplify, stack } from "../../passes/index.ts";
+import { assemble, reorder, slicesOf, type FileSlice } from "../../runtime/layout.ts";
+import { asManifest, tensorFor } from "../graph-weights.ts";
+
+/** Values of a tensor of the base or of the adapter, in the file's order. */
+export type ReadTensor = (slice: FileSlice) => Promise<Float64Array>;
+
+/** What one linear and all that is put on it come to, computed from its spec's text in float64. */
+export interface Merged {
+  /** The matrix, [out, in] as the file has it. */
+  readonly weight: () => Promise<Float64Array>;
+  /** What is added whatever the input is; of a linear that has a bias. */
+  readonly bias: () => Promise<Float64Array>;
+}
+
+/**
+ * The site is f(x) = x M + c. So c = f(0), and the rows of M are f of the unit vectors, less c. One linear is in memory at
+ * a time, and only while it is asked for.
+ */
+export function mergedLinear(context: ElaborationContext, site: MergeSite, fixed: Fixed, read: ReadTensor): Merged {
+  const size = site.place.in.size as number;
+  const width = site.place.out.size as number;
+  const bias = async (): Promise<Float64Array> => (await run(lowerMerge(context, site, fixed, "zero"), 1, size, read)).data as Float64Array;
+  return {
+    bias,
+    weight: async () => {
+      const rows = await run(lowerMerge(context, site, fixed, "unit"), size, size, read);
+      const matrix = rows.data as Float64Array;
+      if (site.bias) {
+        const constant = await bias();
+        for (let i = 0; i < matrix.length; i++) matrix[i] = matrix[i]! - constant[i % width]!;
+      }
+      return reorder(matrix, { in: size, out: width }, ["in", "out"], ["out", "in"]);
+    },
+  };
+}
+
+/** Runs a lowered merge on `positions` rows in the reference interpreter. */
+async function run(lowered: Module, positions: number, size: number, read: ReadTensor): Promise<Tensor> {
+  // Experts are stacked, so that no product is made for each of them.
+  const module = stack(simplify(lowered)).module;
+  const weights = new Map(module.weights.map((w) => [w.name, asManifest(w)]));
+  const weight: Record<string, Arg> = {};
+  const input: Record<string, Arg> = {};
+  for (const binding of module.entries.get(mergeEntry)!.params) {
+    if (binding.kind === "weight") {
+      const found = weights.get(binding.weight)!;
+      const slices = slicesOf(found);
+      const parts: Float64Array[] = [];
+      for (const slice of slices) parts.push(await read(slice));
+      weight[binding.weight] = tensorFor(found, assemble(slices, parts));
+    } else if (binding.kind === "input" && binding.name === "unit") {
+      const values = new Float64Array(positions * size);
+      for (let i = 0; i < positions; i++) values[i * size + i] = 1;
+      input["unit"] = tensorOf({ sample: 1, position: positions, [unitColumn(module)]: size }, values);
+    }
+  }
+  return interpretEntry(module, mergeEntry, { weight, input }, { sizes: { sample: 1, position: positions } }).output["output"] as Tensor;
+}
+
+/** What the unit matrix's columns are called: the linear's input axis. */
+function unitColumn(module: Module): string {
+  const entry = module.entries.get(mergeEntry)!;
+  const at = entry.params.findIndex((b) => b.kind === "input" && b.name === "unit");
+  const { type } = module.functions.get(entry.fn)!.params[at]!;
+  if (type.kind !== "tensor") throw new Error("the unit matrix is a tensor");
+  return type.axes.at(-1)!.name;
+}
