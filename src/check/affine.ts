@@ -32,6 +32,8 @@ export interface Form {
   readonly sees: ReadonlySet<Seen>;
   /** Its axes of samples and positions, by name. */
   readonly batch: ReadonlySet<string>;
+  /** Known to be 0 everywhere. */
+  readonly zero?: boolean;
   /** Where it first was no matrix product any more. */
   readonly bent?: Turn;
   /** Where a constant came beside it. */
@@ -59,12 +61,15 @@ export class AffineEmitter implements Emitter {
     const forms = operands as readonly Form[];
     const batch = batchOf(type.axes);
     const sees = new Set(forms.flatMap((f) => [...f.sees]));
-    const a = attributes as { readonly axis?: string | AxisRef; readonly axes?: readonly (string | AxisRef)[]; readonly over?: readonly string[] };
+    const a = attributes as { readonly axis?: string | AxisRef; readonly axes?: readonly (string | AxisRef)[]; readonly over?: readonly string[]; readonly value?: number };
+    // Whatever the other factor is; a matrix of nothing.
+    const zeros = forms.filter((f) => f.zero).length;
+    if (op === "constant" ? a.value === 0 : (op === "mul" || op === "dot") && zeros > 0) return { ...formOf("constant", type.axes), zero: true };
     if (op === "index" && batch.size > 0) sees.add(place);
     if (op === "extent" && batchOf((a.axes ?? []).filter((x) => typeof x === "object")).size > 0) sees.add(extent);
     const moving = forms.filter((f) => f.degree !== "constant");
     const made = (degree: Form["degree"], more: Partial<Form> = {}): Form => ({ degree, sees, batch, ...more });
-    if (moving.length === 0) return made("constant");
+    if (moving.length === 0) return made("constant", zeros > 0 && zeros === forms.length && (straight.has(op) || op === "add" || op === "sub") ? { zero: true } : {});
     const bent = moving.find((f) => f.bent)?.bent;
     const raised = moving.find((f) => f.raised)?.raised;
     const bend = (what: string): Form => made("other", { bent: bent ?? { origin, what } });
@@ -72,7 +77,7 @@ export class AffineEmitter implements Emitter {
     if (bent) return bend("");
     // Tokens are told apart by their axes of samples and positions: what sums or moves along these looks at other tokens.
     const named = [...(a.over ?? []), ...(a.axes ?? []).map(nameOf), ...(a.axis === undefined ? [] : [nameOf(a.axis)])];
-    const crosses = op !== "expand" && moving.some((f) => named.some((name) => f.batch.has(name)));
+    const crosses = op !== "expand" && op !== "reshape" && moving.some((f) => named.some((name) => f.batch.has(name)));
     if (crosses || (op === "reshape" && moving.some((f) => [...f.batch].some((name) => !batch.has(name))))) return bend(`\`${op}\` over other tokens`);
 
     const [x, y] = forms as readonly [Form, Form | undefined];
@@ -97,7 +102,7 @@ export class AffineEmitter implements Emitter {
   /** A sum: with a constant among the terms a linear value is affine. */
   #beside(terms: readonly Form[], made: (degree: Form["degree"], more?: Partial<Form>) => Form, origin: EmitOrigin): Form {
     const raised = terms.find((f) => f.raised)?.raised;
-    if (terms.every((f) => f.degree === "linear")) return made("linear");
+    if (terms.every((f) => f.degree === "linear" || f.zero)) return made("linear");
     return made("affine", { raised: raised ?? { origin, what: "a constant is added" } });
   }
 

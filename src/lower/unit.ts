@@ -26,16 +26,17 @@ interface TensorType {
 export class UnitEmitter implements Emitter {
   /** The unit matrix, for who elaborates. */
   readonly unit: unknown;
+  /** Its axes in order. */
+  readonly axes: readonly AxisRef[];
   readonly #to: GraphEmitter;
   readonly #row: AxisRef;
   readonly #column: AxisRef;
-  readonly #axes: readonly AxisRef[];
   #input: Value | undefined;
 
   /** `axes` are the unit matrix's in order, among them its rows and columns. */
   constructor(to: GraphEmitter, axes: readonly AxisRef[], row: AxisRef, column: AxisRef) {
     this.#to = to;
-    this.#axes = axes;
+    this.axes = axes;
     this.#row = row;
     this.#column = column;
     this.unit = new Unit(axes);
@@ -65,11 +66,10 @@ export class UnitEmitter implements Emitter {
     if (over.length !== 1 || over[0] !== this.#column.name || axes.some((x) => x.name === this.#row.name)) return undefined;
     const whole = unit.scale ? this.#to.op("mul", [t, unit.scale], {}, { axes, dtype: "f32" }, origin) : t;
     const renamed = axes.map((x) => (x.name === this.#column.name ? this.#row : x));
-    let value = this.#to.op("rename", [whole], { from: [this.#column.name], to: [this.#row.name] }, { axes: renamed, dtype: "f32" }, origin);
+    const value = this.#to.op("rename", [whole], { from: [this.#column.name], to: [this.#row.name] }, { axes: renamed, dtype: "f32" }, origin);
     if (renamed.length === type.axes.length && renamed.every((x, i) => x.name === type.axes[i]!.name)) return value;
     if (renamed.length < type.axes.length) return this.#to.op("expand", [value], { axes: type.axes }, type, origin);
-    value = this.#to.op("transpose", [value], { order: type.axes.map((x) => x.name) }, type, origin);
-    return value;
+    return this.#to.op("transpose", [value], { order: type.axes.map((x) => x.name) }, type, origin);
   }
 
   /** A unit matrix times or by what has no axis but that of its columns. */
@@ -83,7 +83,7 @@ export class UnitEmitter implements Emitter {
 
   /** The matrix itself. */
   #built(unit: Unit, origin: EmitOrigin): Value {
-    this.#input ??= this.#to.input("unit", { kind: "tensor", dtype: "f32", axes: this.#axes });
+    this.#input ??= this.#to.input("unit", { kind: "tensor", dtype: "f32", axes: this.axes });
     return unit.scale ? this.#to.op("mul", [this.#input, unit.scale], {}, { axes: unit.axes, dtype: "f32" }, origin) : this.#input;
   }
 

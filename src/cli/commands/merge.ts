@@ -120,7 +120,7 @@ class Progress {
     const now = performance.now();
     if (now - this.#last > 5000) {
       this.#last = now;
-      this.#terminal.say(`${this.#done} of ${this.#total} layers merged`);
+      this.#terminal.say(`${this.#done} of ${this.#total} linears merged`);
     }
     return made;
   }

@@ -23,11 +23,11 @@ export interface Merged {
 export function mergedLinear(context: ElaborationContext, site: MergeSite, fixed: Fixed, read: ReadTensor): Merged {
   const size = site.place.in.size as number;
   const width = site.place.out.size as number;
-  const bias = async (): Promise<Float64Array> => (await run(lowerMerge(context, site, fixed, "zero"), 1, size, read)).data as Float64Array;
+  const bias = async (): Promise<Float64Array> => (await run(lowerMerge(context, site, fixed, "zero"), size, read)).data as Float64Array;
   return {
     bias,
     weight: async () => {
-      const rows = await run(lowerMerge(context, site, fixed, "unit"), size, size, read);
+      const rows = await run(lowerMerge(context, site, fixed, "unit"), size, read);
       const matrix = rows.data as Float64Array;
       if (site.bias) {
         const constant = await bias();
@@ -38,8 +38,8 @@ export function mergedLinear(context: ElaborationContext, site: MergeSite, fixed
   };
 }
 
-/** Runs a lowered merge on `positions` rows in the reference interpreter. */
-async function run(lowered: Module, positions: number, size: number, read: ReadTensor): Promise<Tensor> {
+/** Runs a lowered merge of a linear with inputs of this size in the reference interpreter. */
+async function run(lowered: Module, size: number, read: ReadTensor): Promise<Tensor> {
   // Experts are stacked, so that no product is made for each of them.
   const module = stack(simplify(lowered)).module;
   const weights = new Map(module.weights.map((w) => [w.name, asManifest(w)]));
@@ -52,20 +52,17 @@ async function run(lowered: Module, positions: number, size: number, read: ReadT
       const parts: Float64Array[] = [];
       for (const slice of slices) parts.push(await read(slice));
       weight[binding.weight] = tensorFor(found, assemble(slices, parts));
-    } else if (binding.kind === "input" && binding.name === "unit") {
-      const values = new Float64Array(positions * size);
-      for (let i = 0; i < positions; i++) values[i * size + i] = 1;
-      input["unit"] = tensorOf({ sample: 1, position: positions, [unitColumn(module)]: size }, values);
-    }
+    } else if (binding.kind === "input") input[binding.name] = unitMatrix(size, module);
   }
-  return interpretEntry(module, mergeEntry, { weight, input }, { sizes: { sample: 1, position: positions } }).output["output"] as Tensor;
+  return interpretEntry(module, mergeEntry, { weight, input }, { sizes: { sample: 1, position: 1 } }).output["output"] as Tensor;
 }
 
-/** What the unit matrix's columns are called: the linear's input axis. */
-function unitColumn(module: Module): string {
+/** The unit matrix as the entry wants it: rows and columns are the last of its axes. */
+function unitMatrix(size: number, module: Module): Tensor {
   const entry = module.entries.get(mergeEntry)!;
-  const at = entry.params.findIndex((b) => b.kind === "input" && b.name === "unit");
-  const { type } = module.functions.get(entry.fn)!.params[at]!;
+  const { type } = module.functions.get(entry.fn)!.params[entry.params.findIndex((b) => b.kind === "input")]!;
   if (type.kind !== "tensor") throw new Error("the unit matrix is a tensor");
-  return type.axes.at(-1)!.name;
+  const values = new Float64Array(size * size);
+  for (let i = 0; i < size; i++) values[i * size + i] = 1;
+  return tensorOf(Object.fromEntries(type.axes.map((a) => [a.name, typeof a.size === "number" ? a.size : 1])), values);
 }
