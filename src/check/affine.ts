@@ -1,6 +1,6 @@
 import type { EmitOrigin, Emitter } from "./emitter.ts";
 import type { Field } from "./plan.ts";
-import type { AxisRef } from "./values.ts";
+import type { AxisRef, DType } from "./values.ts";
 
 /** Something beside the linear's input that a value may depend on. One object for each, told apart by identity. */
 export interface Seen {
@@ -57,7 +57,7 @@ const straight: ReadonlySet<string> = new Set(["neg", "cast", "stop", "copy", "t
  * could be one matrix and one vector. What it does not know to be affine is not.
  */
 export class AffineEmitter implements Emitter {
-  op(op: string, operands: readonly unknown[], attributes: object, type: { readonly axes: readonly AxisRef[] }, origin: EmitOrigin): Form {
+  op(op: string, operands: readonly unknown[], attributes: object, type: { readonly axes: readonly AxisRef[]; readonly dtype: DType }, origin: EmitOrigin): Form {
     const forms = operands as readonly Form[];
     const batch = batchOf(type.axes);
     const sees = new Set(forms.flatMap((f) => [...f.sees]));
@@ -75,6 +75,8 @@ export class AffineEmitter implements Emitter {
     const bend = (what: string): Form => made("other", { bent: bent ?? { origin, what } });
     const keep = (degree: Form["degree"]): Form => made(degree, raised ? { raised } : {});
     if (bent) return bend("");
+    // Whether a number is 0 is no linear question.
+    if (type.dtype !== "f32") return bend(`\`${op}\` of what depends on x`);
     // Tokens are told apart by their axes of samples and positions: what sums or moves along these looks at other tokens.
     const named = [...(a.over ?? []), ...(a.axes ?? []).map(nameOf), ...(a.axis === undefined ? [] : [nameOf(a.axis)])];
     const crosses = op !== "expand" && op !== "reshape" && moving.some((f) => named.some((name) => f.batch.has(name)));

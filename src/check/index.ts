@@ -25,7 +25,7 @@ import { AxisTable } from "./values.ts";
 
 export { Assembly, type AdapterPlan, type Forward, type ForwardInput } from "./assemble.ts";
 export { applySite, type SiteInput, type SiteOutput } from "./adapt.ts";
-export { elaborateSite, proveMerge, type Fixed, type MergeInput, type MergeProof, type MergeSite } from "./merge.ts";
+export { elaborateSite, proveMerge, type Fixed, type MergeProof, type MergeSite } from "./merge.ts";
 export { initializerNames } from "./weights.ts";
 export { builtins } from "./builtins.ts";
 export { Elaborator } from "./elaborate.ts";

@@ -1,5 +1,5 @@
 import { diagnostic, type Diagnostic, type Span } from "../diagnostics/index.ts";
-import { applyExperts, type SiteInput } from "./adapt.ts";
+import { applyExperts, routingOf, type SiteInput } from "./adapt.ts";
 import { AffineEmitter, extent, formOf, kind, prompt, token, type Form, type Seen } from "./affine.ts";
 import type { AdapterPlan } from "./assemble.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
@@ -8,6 +8,7 @@ import type { ModelInstance, ModelTensor } from "./model.ts";
 import type { Bank, DataPlan, Field, SitePlace, SitePlan } from "./plan.ts";
 import { route, type Routed } from "./routing.ts";
 import { placeOf, routerPath } from "./sites.ts";
+import { standIn } from "./standin.ts";
 import type { AxisRef, Tensor } from "./values.ts";
 
 /** What a merge is asked to hold fast, where gates depend on it. */
@@ -39,12 +40,6 @@ export interface MergeProof {
   readonly looksAt: { readonly kind: boolean; readonly fields: ReadonlySet<string> };
 }
 
-/** What a site is given while it is elaborated alone. */
-export interface MergeInput extends Pick<SiteInput, "x" | "y" | "W" | "mask" | "kind" | "batch"> {
-  /** What a router that is not the linear's own looks at, along its axis. */
-  readonly beside: (axis: AxisRef) => Tensor;
-}
-
 /** The adapted linears of an adapter, but for blocks that are experts as a whole. */
 export function mergeSites(plan: AdapterPlan, model: ModelInstance): MergeSite[] {
   const nodes = new Map(model.nodes.map((n) => [n.path.join("."), n]));
@@ -71,21 +66,17 @@ export function mergeSites(plan: AdapterPlan, model: ModelInstance): MergeSite[]
   });
 }
 
-/** What one adapted linear computes, by itself: the same elaboration that a whole model gets. */
-export function elaborateSite(e: Elaborator, site: MergeSite, input: MergeInput): { readonly routed: Routed | undefined; readonly apply: (banks: readonly Bank[]) => Tensor } {
+/**
+ * What one adapted linear computes, by itself: the same elaboration that a whole model gets. `beside` is what a router that
+ * is not the linear's own looks at, along its axis.
+ */
+export function elaborateSite(e: Elaborator, site: MergeSite, given: Omit<SiteInput, "frozen" | "filePrefix">, beside: (axis: AxisRef) => Tensor): { readonly routed: Routed | undefined; readonly apply: (banks: readonly Bank[]) => Tensor } {
   const { plan, place, router, weight } = site;
-  const hidden = e.ops.axes.get("hidden", 64);
-  const whole: SiteInput = {
-    ...input,
-    data: site.data,
-    firstPass: () => ({ states: input.beside(hidden), hidden }),
-    filePrefix: () => site.path,
-    sites: 1,
-    frozen: { tensor: () => weight.name, order: weight.axes },
-    statistics: false,
-  };
-  const routed = route(e, plan, router?.place ?? place, router ? { ...whole, x: input.beside(router.place.in), filePrefix: () => router.path } : whole);
-  return { routed, apply: (banks) => applyExperts(e, { ...plan, banks }, place, whole, routed) };
+  const input: SiteInput = { ...given, filePrefix: () => site.path, frozen: { tensor: () => weight.name, order: weight.axes } };
+  const routed = router
+    ? route(e, plan, router.place, { ...input, x: beside(router.place.in), filePrefix: () => router.path })
+    : route(e, plan, place, routingOf(e, plan, place, input));
+  return { routed, apply: (banks) => applyExperts(e, { ...plan, banks }, place, input, routed) };
 }
 
 /**
@@ -122,13 +113,23 @@ export function proveMerge(context: ElaborationContext, plan: AdapterPlan, model
   return { sites, faults: [...faults.values()], looksAt };
 }
 
+/** What the parts of a batch tell, by their names. */
+const seenBy: Readonly<Record<string, Seen>> = { mask: extent, prompt, kind, first_pass: token };
+
 /** What to do with an adapter that is no matrix. */
 const keep = "keep the adapter beside the base: `moec eval` and `moec generate` take its folder as it is";
 
 /** Looks at each of a site's banks by itself; returns all that they depend on. */
 function proveSite(context: ElaborationContext, site: MergeSite, fieldsSeen: ReadonlyMap<string, Seen>, fixed: Fixed, report: (d: Diagnostic) => void): ReadonlySet<Seen> {
   const e = elaborator(context, new AffineEmitter(), false);
-  const { routed, apply } = elaborateSite(e, site, forms(e, site, fieldsSeen));
+  const input = standIn(context, site.place, site.data, (name, axes) => {
+    if (name === "x") return formOf("linear", axes);
+    if (name === "y") return formOf(site.bias ? "affine" : "linear", axes);
+    const seen = Object.hasOwn(seenBy, name) ? seenBy[name] : fieldsSeen.get(name);
+    return formOf("constant", axes, ...(seen ? [seen] : []));
+  });
+  const beside = (axis: AxisRef): Tensor => ({ ...input.x, axes: [...input.mask.axes, axis], handle: formOf("constant", input.mask.axes, token) });
+  const { routed, apply } = elaborateSite(e, site, input, beside);
   const gates = routed?.compact.handle as Form | undefined;
   const sees = new Set<Seen>();
   for (const bank of site.plan.banks) {
@@ -183,32 +184,6 @@ function missing({ plan, data }: MergeSite, form: Form, fixed: Fixed): Diagnosti
     at: router.call.span,
     help: `say which: ${options.join(" ")}`,
   });
-}
-
-/** What a site is given, as forms. */
-function forms(e: Elaborator, site: MergeSite, fieldsSeen: ReadonlyMap<string, Seen>): MergeInput {
-  const { axes } = e.ops;
-  const rows = [axes.get("sample", "sample"), axes.get("position", "position")];
-  const [sample] = rows as [AxisRef];
-  const make = (of: readonly AxisRef[], degree: "constant" | "linear" | "affine", sees: readonly Seen[] = [], dtype: Tensor["dtype"] = "f32"): Tensor => ({
-    kind: "tensor",
-    axes: of,
-    dtype,
-    handle: formOf(degree, of, ...sees),
-  });
-  const { place } = site;
-  return {
-    x: make([...rows, place.in], "linear"),
-    y: make([...rows, place.out], site.bias ? "affine" : "linear"),
-    W: make(site.weight.axes, "constant"),
-    mask: make(rows, "constant", [extent]),
-    kind: make([sample], "constant", [kind], "i32"),
-    batch: {
-      prompt: () => make(rows, "constant", [prompt]),
-      field: (f) => make([sample], "constant", [fieldsSeen.get(f.name)!], f.values === undefined ? "f32" : "i32"),
-    },
-    beside: (axis) => make([...rows, axis], "constant", [token]),
-  };
 }
 
 function spanOf({ file, start, end }: Span): Span {

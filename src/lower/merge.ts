@@ -37,16 +37,22 @@ export function lowerMerge(context: ElaborationContext, site: MergeSite, fixed: 
     const W = frozen("weight", [place.in, place.out], site.weight.name, site.weight.axes);
     const product = ops.dot(x, W, [place.in]);
     const y = site.bias ? ops.arithmetic("add", product, frozen("bias", [place.out], site.bias.name, site.bias.axes)) : product;
-    const { apply } = elaborateSite(e, site, {
+    const beside = (axis: AxisRef): Tensor => same(0, [...tokens, axis]);
+    const hidden = axes.get("hidden", 1);
+    const input: Parameters<typeof elaborateSite>[2] = {
       x,
       y,
       W,
       mask: same(1, tokens),
       kind: same(fixed.kind ?? -1, [sample], "i32"),
+      data: site.data,
       // The proof has shown that the result depends on none of what is not fixed.
       batch: { prompt: () => same(1, tokens), field: (f) => same(fixed.fields.get(f.name) ?? 0, [sample], f.values === undefined ? "f32" : "i32") },
-      beside: (axis) => same(0, [...tokens, axis]),
-    });
+      firstPass: () => ({ states: beside(hidden), hidden }),
+      statistics: false,
+      sites: 1,
+    };
+    const { apply } = elaborateSite(e, site, input, beside);
     const output = ops.transpose(apply(site.plan.banks), [...rows, place.out]);
     const finished = graph.finish([["output", output.handle]], ops.origin());
     return { functions: graph.functions, weights: finished.weights, entries: new Map([[mergeEntry, finished.entry]]) };

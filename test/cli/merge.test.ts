@@ -9,6 +9,7 @@ import { NodeHost } from "../../src/runtime/files/index.ts";
 import { Adapter, randomNormal, startBackend, type Backend } from "../../src/runtime/index.ts";
 import type { CompiledProgram, WeightStore } from "../../src/runtime/program.ts";
 import { loadText } from "../codegen/run.ts";
+import { writeTinyGpt2 } from "../support/tiny-checkpoint.ts";
 import { moec, project } from "./support.ts";
 
 const { folder, path } = project();
@@ -24,10 +25,11 @@ interface Spec {
   readonly clauses: string;
   readonly more?: string;
   readonly base?: string;
+  readonly model?: "llama" | "gpt2";
 }
 
-function textOf({ clauses, more = "", base = "models/tiny" }: Spec): string {
-  return `base llama = llama("${base}")\n\nadapter A on llama {\n  ${clauses}\n}\n\n${more}\n`;
+function textOf({ clauses, more = "", base = "models/tiny", model = "llama" }: Spec): string {
+  return `base model = ${model}("${base}")\n\nadapter A on model {\n  ${clauses}\n}\n\n${more}\n`;
 }
 
 /** What an adapter on its base computes: a program of the spec, loaded. */
@@ -89,16 +91,20 @@ async function trained(name: string, spec: Spec, ask: readonly Given[] = [{}]): 
 }
 
 /** A checkpoint's own logits: an adapter that has not been trained adds nothing. */
-async function baseLogits(base: string): Promise<number[]> {
-  const { adapter } = await load("alone", { clauses: `at ${mlp} { always lora(rank: 1) }` }, path(base));
+async function baseLogits(base: string, model: Spec["model"] = "llama"): Promise<number[]> {
+  const { adapter } = await load("alone", { clauses: "at **.mlp.* { always lora(rank: 1) }", model }, path(base));
   const found = await logits(adapter);
   adapter.dispose();
   return found;
 }
 
-async function merged(name: string, out: string, ...options: string[]): Promise<number[]> {
+async function merge(name: string, out: string, ...options: string[]): Promise<void> {
   const run = await moec(["merge", name, "-o", out, ...options], { cwd: folder });
   expect(run.stderr + run.code).toMatch(/0$/);
+}
+
+async function merged(name: string, out: string, ...options: string[]): Promise<number[]> {
+  await merge(name, out, ...options);
   return baseLogits(out);
 }
 
@@ -145,6 +151,7 @@ describe("a merged checkpoint computes what the adapter computes", () => {
     ["own", { clauses: `at ${mlp} { always own() }`, more: "expert own() {\n  weight l [in] = ones()\n  weight A [in, out] = zeros()\n  (x [in], W [in, out]) -> [out] = 2 * x / (1 + l * l) @ W + dot(A, x, over: in) + sum(x * A, over: in) + (-x) @ A / 3 + cumsum(x, over: in) @ A\n}" }],
     ["unfrozen", { clauses: `at ${mlp} {\n    always lora(rank: 2)\n    unfreeze\n  }\n  at norm { unfreeze }\n  at embed_tokens { unfreeze }` }],
     ["biased", { base: "models/biased", clauses: "at layers.*.mlp.*_proj {\n    always ia3()\n    always own()\n  }\n  at layers.*.self_attn.q_proj {\n    always dora(rank: 2)\n    unfreeze\n  }", more: "expert own() {\n  weight A [in, out] = zeros()\n  weight b [out] = zeros()\n  (x [in]) -> [out] = x @ A + b\n}" }],
+    ["layer in a text", { clauses: `at ${mlp} { always own() }`, more: "expert own() {\n  weight A [in, out] = zeros()\n  (x [in]) -> [out] = (1 + layer) * (x @ A)\n}" }],
     ["by layer", { clauses: `at ${mlp} { always lora(rank: 1 + layer, alpha: 2 + layer) }` }],
   ])("%s", async (name, spec) => {
     if (spec.base) writeVariant(spec.base, { biases: true });
@@ -159,6 +166,14 @@ describe("a merged checkpoint computes what the adapter computes", () => {
     if (name === "unfrozen") expect(changed).toContain("model.norm.weight");
     else expect(changed.filter((n) => !n.includes("_proj"))).toEqual([]);
     for (const file of ["config.json", "tokenizer.json", "tokenizer_config.json"]) expect(readFileSync(path(`merged/${name}/${file}`))).toEqual(readFileSync(path(`${spec.base ?? "models/tiny"}/${file}`)));
+  });
+
+  it("a base whose matrices lie the other way round, with biases, and without a prefix before its names", async () => {
+    writeTinyGpt2(path("models/gpt2"));
+    const [ours] = await trained("gpt2", { model: "gpt2", base: "models/gpt2", clauses: "at h.*.{attn, mlp}.c_* {\n    always dora(rank: 2)\n    always ia3()\n  }" });
+    expect(apart(ours!, await baseLogits("models/gpt2", "gpt2"))).toBeGreaterThan(0.05);
+    await merge("gpt2", "merged/gpt2");
+    expect(apart(ours!, await baseLogits("merged/gpt2", "gpt2"))).toBeLessThanOrEqual(1e-4);
   });
 
   it.each<[string, string, string]>([

@@ -10,7 +10,7 @@ export type ReadTensor = (slice: FileSlice) => Promise<Float64Array>;
 
 /** What one linear and all that is put on it come to, computed from its spec's text in float64. */
 export interface Merged {
-  /** The matrix, [out, in] as the file has it. */
+  /** The matrix, in the file's order. */
   readonly weight: () => Promise<Float64Array>;
   /** What is added whatever the input is; of a linear that has a bias. */
   readonly bias: () => Promise<Float64Array>;
@@ -33,7 +33,8 @@ export function mergedLinear(context: ElaborationContext, site: MergeSite, fixed
         const constant = await bias();
         for (let i = 0; i < matrix.length; i++) matrix[i] = matrix[i]! - constant[i % width]!;
       }
-      return reorder(matrix, { in: size, out: width }, ["in", "out"], ["out", "in"]);
+      const { weight, place } = site;
+      return reorder(matrix, { in: size, out: width }, ["in", "out"], weight.axes.map((a) => (a === place.in ? "in" : "out")));
     },
   };
 }
