@@ -29,6 +29,9 @@ beforeAll(() => {
   writeTinyProject(project);
   // The guide's spec has a param.
   writeFileSync(join(project, "loramoe.moe"), `param rank: int = 2 in [1, 2, 4, 8]\n\n${readFileSync(join(project, "loramoe.moe"), "utf8").replaceAll("rank: 2", "rank: rank")}`);
+  // The guide's second spec, the one that is merged, as it stands there.
+  const merged = blocks.find((b) => b.language === "moe" && b.text.includes("adapter LoRA on"))!;
+  writeFileSync(join(project, "lora.moe"), merged.text.replace("models/tiny-llama", "models/tiny"));
   mkdirSync(join(project, "examples/data"), { recursive: true });
   cpSync("examples/loramoe.moe", join(project, "examples/loramoe.moe"));
   writeTinyCheckpoint(join(project, "examples/models/tiny-llama"));

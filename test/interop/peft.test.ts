@@ -49,12 +49,16 @@ beforeAll(async () => {
   mkdirSync(path("full"));
   for (const name of ["config.json", "tokenizer.json", "tokenizer_config.json"]) cpSync(path(`models/tiny/${name}`), path(`full/${name}`));
   cpSync(path("tuned/adapter_model.safetensors"), path("full/model.safetensors"));
+  // An adapter merged into its base is a checkpoint too.
+  const run = await moec(["merge", "ours", "-o", "merged"], { cwd: folder });
+  expect(run.code, run.stderr).toBe(0);
   const made = (r: number, target_modules: readonly string[]) => ({ r, lora_alpha: 8, target_modules });
   const cases = [
     { name: "ours", load: "saved", adapter: path("ours"), merge: true },
     { name: "made", load: "made", adapter: path("made"), config: made(4, ["gate_proj", "up_proj", "down_proj"]) },
     { name: "made-attention", load: "made", adapter: path("made-attention"), config: made(3, ["q_proj", "v_proj"]) },
     { name: "full", load: "full", adapter: path("full") },
+    { name: "merged", load: "full", adapter: path("merged") },
   ];
   results = reference(folder, path("models/tiny"), cases);
 }, 240_000);
@@ -92,5 +96,13 @@ describe.each(fastTestBackends)("PEFT, transformers and %s agree", (backend) => 
     const ours = await ourLogits(path("sft.moe"), backend, path("tuned"));
     expect(apart(theirs.logits, results.base)).toBeGreaterThan(0.05);
     expect(apart(ours.logits, theirs.logits)).toBeLessThanOrEqual(1e-4);
+  });
+
+  it.skipIf(!hasPeft)("on a merged adapter: what `moec merge` writes, and what PEFT's own merge computes", async () => {
+    const theirs = results.cases["merged"]!;
+    expect(theirs).toMatchObject({ missing_keys: [], unexpected_keys: [], mismatched_keys: [] });
+    const ours = await ourLogits(path("lora.moe"), backend, path("ours"));
+    expect(apart(ours.logits, theirs.logits)).toBeLessThanOrEqual(1e-4);
+    expect(apart(results.cases["ours"]!.merged!, theirs.logits)).toBeLessThanOrEqual(1e-5);
   });
 });
