@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { beforeAll, describe, expect, it } from "vitest";
 import { library } from "../../src/cli/library.ts";
 import { saveSpec } from "../../src/cli/load.ts";
@@ -291,6 +291,15 @@ describe("what is refused, before anything is written", () => {
     mkdirSync(path("empty"));
     expect((await moec(["merge", "plain", "-o", "empty"], { cwd: folder })).code).toBe(0);
     expect(readdirSync(path("empty"))).toContain("model.safetensors");
+  });
+
+  it("a tokenizer that is a link out of the base: what it leads to is not copied", async () => {
+    writeVariant("models/linked", {});
+    writeFileSync(path("secret"), "not yours");
+    symlinkSync(path("secret"), path("models/linked/tokenizer.model"));
+    await trained("linked", { base: "models/linked", clauses: `at ${mlp} { always lora(rank: 2) }` });
+    await refused(["linked", "-o", "no"], "MOE5103");
+    expect(existsSync(path("no"))).toBe(false);
   });
 
   it("what was not trained, and what is not there", async () => {
