@@ -5,7 +5,7 @@ import { balance, pooledBalance, pooledParts, type Pool } from "./balances.ts";
 import { asksFor } from "./definition.ts";
 import type { LayerRun } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
-import { speaksOfLayer } from "./layers.ts";
+import { planNamesLayer } from "./layers.ts";
 import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
 import { planKey, type Field, type PatchBank, type PlannedBalance, type RouterScope, type SitePlace, type SitePlan } from "./plan.ts";
 import { route, type LazyBatch, type Routed, type RoutingInput } from "./routing.ts";
@@ -600,7 +600,7 @@ export class Assembly {
           .map((n) => {
             const path = n.path.join(".");
             const plan = this.#adapter.sites.get(path);
-            return [path.slice(prefix.length), plan ? planKey(plan) : null, this.#adapter.unfrozen.has(path), plan && speaksOfLayer(plan) ? layer : null];
+            return [path.slice(prefix.length), plan ? planKey(plan) : null, this.#adapter.unfrozen.has(path), plan && planNamesLayer(plan) ? layer : null];
           })
           .filter((row) => row[1] !== null || row[2] === true),
       );

@@ -1,31 +1,50 @@
-import type { MapDefinition, NameExpression } from "../parser/ast.ts";
-import { walk } from "../parser/index.ts";
+import type { AtClause, Call, MapDefinition, NameExpression, Node } from "../parser/ast.ts";
+import { walk } from "../parser/walk.ts";
+import type { Definitions } from "./definitions.ts";
 import type { SitePlan } from "./plan.ts";
 
 /** What was found out of a definition before. */
-const known = new WeakMap<MapDefinition, boolean>();
+const known = new WeakMap<MapDefinition, { readonly anywhere: boolean; readonly computing: boolean }>();
 
-/**
- * Whether a definition at a site computes with the number of its layer. Arguments and defaults are numbers by then and part
- * of a plan's key; what a body says of `layer` is not, so that layers which are planned alike are not alike there.
- */
-export function speaksOfLayer(plan: SitePlan): boolean {
-  const applied = [...plan.banks, ...plan.patches.flatMap((p) => [...p.entries.values()]), ...(plan.router ? [plan.router] : []), ...plan.balances];
-  return applied.some(({ definition }) => {
-    let found = known.get(definition);
-    if (found === undefined) known.set(definition, (found = speaks(definition)));
-    return found;
+/** Whether a clause, or a definition that it applies, uses the number of the layer: then each layer is planned by itself. */
+export function clauseNamesLayer(at: AtClause, { experts, routers, balances }: Definitions): boolean {
+  let found = namesLayer(at);
+  walk(at, (node) => {
+    const call = node as Partial<Call>;
+    if (call.kind !== "call" || !call.callee) return;
+    for (const table of [experts, routers, balances]) {
+      const definition = table.get(call.callee.text);
+      if (definition) found ||= look(definition).anywhere;
+    }
   });
+  return found;
 }
 
-function speaks({ items, signature }: MapDefinition): boolean {
-  let found = false;
-  for (const part of [...items.filter((i) => i.kind !== "require" && i.kind !== "expect"), ...(signature ? [signature] : [])]) {
-    walk(part, (node) => {
-      const { kind, text } = node as Partial<NameExpression>;
-      if (kind === "name" && text === "layer") found = true;
-      return !found;
-    });
+/**
+ * Whether a definition at a site computes with the number of its layer. Arguments and defaults are numbers once a site is
+ * planned, and part of the plan's key; what a body says of `layer` is not, so that layers of one key are not alike there.
+ */
+export function planNamesLayer(plan: SitePlan): boolean {
+  const applied = [...plan.banks, ...plan.patches.flatMap((p) => [...p.entries.values()]), ...(plan.router ? [plan.router] : []), ...plan.balances];
+  return applied.some((a) => look(a.definition).computing);
+}
+
+function look(definition: MapDefinition): { readonly anywhere: boolean; readonly computing: boolean } {
+  let found = known.get(definition);
+  if (!found) {
+    const { items, signature } = definition;
+    const computing = [...items.filter((i) => i.kind !== "require" && i.kind !== "expect"), ...(signature ? [signature] : [])].some(namesLayer);
+    known.set(definition, (found = { anywhere: computing || namesLayer(definition), computing }));
   }
+  return found;
+}
+
+function namesLayer(root: Node): boolean {
+  let found = false;
+  walk(root, (node) => {
+    const name = node as Partial<NameExpression>;
+    found ||= name.kind === "name" && name.text === "layer";
+    return !found;
+  });
   return found;
 }

@@ -1,12 +1,11 @@
 import { diagnostic, type Diagnostic, type Span } from "../diagnostics/index.ts";
-import type { AdapterDeclaration, AtClause, Call, MapDefinition, NameExpression, Node } from "../parser/ast.ts";
-import { walk } from "../parser/walk.ts";
+import type { AdapterDeclaration, AtClause } from "../parser/ast.ts";
 import type { AdapterPlan } from "./assemble.ts";
 import type { ElaborationContext } from "./context.ts";
 import { causalityProver } from "./causal.ts";
 import { dataOf } from "./data.ts";
-import type { Definitions } from "./definitions.ts";
 import type { Elaborator } from "./elaborate.ts";
+import { clauseNamesLayer } from "./layers.ts";
 import type { ModelInstance, ModelNode } from "./model.ts";
 import type { Reports } from "./params.ts";
 import { resolvePath } from "./paths.ts";
@@ -51,7 +50,7 @@ export function planAdapter(declaration: AdapterDeclaration, model: ModelInstanc
       );
       continue;
     }
-    const byLayer = speaksOfLayer(at, context.definitions);
+    const byLayer = clauseNamesLayer(at, context.definitions);
     const planned = new Map<string, SitePlan>();
     for (const node of linears) {
       const path = node.path.join(".");
@@ -77,37 +76,6 @@ export function planAdapter(declaration: AdapterDeclaration, model: ModelInstanc
     }
   }
   return { sites, unfrozen, ...data, groups: groupsOf(sites, model), siteCount: (plan) => routers.get(plan.at)?.size ?? 1 };
-}
-
-/** Whether a clause, or a definition that it applies, uses the number of the layer. */
-function speaksOfLayer(at: AtClause, { experts, routers, balances }: Definitions): boolean {
-  let found = namesLayer(at);
-  walk(at, (node) => {
-    const call = node as Partial<Call>;
-    if (call.kind !== "call" || !call.callee) return;
-    for (const table of [experts, routers, balances]) {
-      const definition = table.get(call.callee.text);
-      if (definition) found ||= definitionsNamingLayer.get(definition) ?? remember(definition);
-    }
-  });
-  return found;
-}
-
-const definitionsNamingLayer = new WeakMap<MapDefinition, boolean>();
-
-function remember(definition: MapDefinition): boolean {
-  const found = namesLayer(definition);
-  definitionsNamingLayer.set(definition, found);
-  return found;
-}
-
-function namesLayer(root: Node): boolean {
-  let found = false;
-  walk(root, (node) => {
-    const name = node as Partial<NameExpression>;
-    found ||= name.kind === "name" && name.text === "layer";
-  });
-  return found;
 }
 
 /** A block has one router of its own, for one clause and as many experts on each of its linears. */
