@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { loadProgram } from "../../src/compiler/program.ts";
-import { catalogue } from "../../src/diagnostics/index.ts";
+import { catalogue, type CodeRow } from "../../src/diagnostics/index.ts";
 import { MemoryHost } from "../../src/formats/host.ts";
 import { baseFolder, library, llamaShapes, renderAll, safetensors, tinyConfig } from "./support.ts";
 
@@ -42,6 +42,8 @@ describe("examples/bad: each file ends with the diagnostics that it gives", () =
       "MOE1022", // fifty mistakes
       "MOE3011", "MOE3012", "MOE3013", "MOE3018", // what lies in the checkpoint: test/check/checkpoints.test.ts
     ]);
-    expect(Object.keys(catalogue).filter((code) => /^MOE[123]/.test(code) && !shown.has(code) && !other.has(code))).toEqual([]);
+    // What more than a check is asked for has its example in the catalogue alone: these files show what a check says.
+    const checked = (Object.entries(catalogue) as [string, CodeRow][]).filter(([, row]) => row.asked === undefined).map(([code]) => code);
+    expect(checked.filter((code) => /^MOE[123]/.test(code) && !shown.has(code) && !other.has(code))).toEqual([]);
   });
 });
