@@ -1,5 +1,6 @@
 import { diagnostic, fail, type Diagnostic } from "../diagnostics/index.ts";
 import { routingOf } from "./adapt.ts";
+import type { AdapterPlan } from "./assemble.ts";
 import { elaborator, type ElaborationContext } from "./context.ts";
 import type { EmitOrigin, Emitter } from "./emitter.ts";
 import type { Reports } from "./params.ts";
@@ -170,14 +171,15 @@ export function proveCausal(context: ElaborationContext, plan: SitePlan, place: 
   });
 }
 
-/** Runs the proof once for each router and place. */
-export function causalityProver(context: ElaborationContext, data: DataPlan, reports: Reports): (plan: SitePlan, place: SitePlace) => void {
+/** Runs the proof once for each router and place of an adapter. */
+export function proveCausality(plan: AdapterPlan, context: ElaborationContext, placeOf: (path: string) => SitePlace | undefined, reports: Reports): void {
   const proved = new Set<string>();
-  return (plan, place) => {
-    if (!plan.router) return;
-    const key = JSON.stringify([applicationKey(plan.router), plan.experts, plan.groups.length, place.in.size]);
-    if (proved.has(key)) return;
+  for (const [path, site] of plan.sites) {
+    const place = site.router && placeOf(path);
+    if (!place) continue;
+    const key = JSON.stringify([applicationKey(site.router!), site.mix, site.scope, site.experts, site.groups.length, place.in.size]);
+    if (proved.has(key)) continue;
     proved.add(key);
-    reports.guard(() => proveCausal(context, plan, place, data, (d) => reports.add(d)));
-  };
+    reports.guard(() => proveCausal(context, site, place, plan, (d) => reports.add(d)));
+  }
 }

@@ -16,6 +16,8 @@ import type { SitePlace } from "./plan.ts";
 import { nothing, reached, ReachEmitter, type Reach } from "./reach.ts";
 import { routerWarnings } from "./routers.ts";
 import { Scope } from "./scope.ts";
+import { commonKey, proofKey, type ProofMemory } from "./proved.ts";
+import { proveCausality } from "./causal.ts";
 import { placeOf, planAdapter } from "./sites.ts";
 import { listed, suggest } from "./suggest.ts";
 import { LineIndex } from "./tensors.ts";
@@ -34,6 +36,7 @@ export { configSchema, type ModelInstance, type ModelNode } from "./model.ts";
 export { batchValue, isStatistic, StateEmitter, updatesOf, type StateSink } from "./states.ts";
 export { batchTensors, dataOf, lazyBatch } from "./data.ts";
 export { defaultTrain } from "./train.ts";
+export { ProofMemory } from "./proved.ts";
 export { Planner, type DataPlan, type Field, type SitePlan, type SitePlace, type Bank, type Group } from "./plan.ts";
 export type { LazyBatch } from "./routing.ts";
 export { Scope } from "./scope.ts";
@@ -64,6 +67,8 @@ export interface CheckInput {
   readonly validate: Validator;
   /** Extra tensors in a checkpoint are errors. */
   readonly strict?: boolean;
+  /** What was proved for earlier texts. */
+  readonly proved?: ProofMemory;
 }
 
 export interface CheckedBase {
@@ -124,11 +129,21 @@ export function check(input: CheckInput): Checked {
     }
   }
   const used = new Set<object>();
+  const common = input.proved && commonKey(input.library, input.files, input.set);
   const adapters: CheckedAdapter[] = [];
   for (const [name, declaration] of definitions.adapters) {
     reporter.guard(() => {
-      const adapter = checkAdapter(name, declaration, bases, context, dry, reporter, used);
-      if (adapter) adapters.push(adapter);
+      const applied = new Set<object>();
+      const memory = input.proved && {
+        proved: input.proved,
+        key: (model: ModelInstance) => proofKey(common!, name, definitions, applied, model, input.files),
+      };
+      try {
+        const adapter = checkAdapter(name, declaration, bases, context, dry, reporter, applied, memory);
+        if (adapter) adapters.push(adapter);
+      } finally {
+        for (const definition of applied) used.add(definition);
+      }
     });
   }
   for (const d of input.files.flatMap((f) => f.declarations)) {
@@ -167,6 +182,7 @@ class Reporter {
   add(d: Diagnostic): void {
     if (d.primary && this.#misread(d.code, d.primary.span)) {
       this.#errors++;
+      this.#said++;
       return;
     }
     this.#addOnce(d, d.primary ? `${d.code} ${d.primary.span.file}:${d.primary.span.start}-${d.primary.span.end}` : `${d.code} ${d.message}`);
@@ -184,6 +200,7 @@ class Reporter {
   };
 
   #addOnce(d: Diagnostic, key: string): void {
+    this.#said++;
     if (d.severity === "error") this.#errors++;
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
@@ -207,10 +224,20 @@ class Reporter {
       body();
     } catch (e) {
       if (!(e instanceof DiagnosticError)) throw e;
-      if (e.diagnostics.length === 0) this.#errors++;
+      if (e.diagnostics.length === 0) {
+        this.#errors++;
+        this.#said++;
+      }
       for (const d of e.diagnostics) this.add(d);
     }
   };
+
+  /** How much was said, again or not, warnings too. */
+  get said(): number {
+    return this.#said;
+  }
+
+  #said = 0;
 
   /** How often something was wrong, said again or not: whether a unit is whole shows by comparing before and after. */
   get errors(): number {
@@ -283,7 +310,8 @@ function checkAdapter(
   context: ElaborationContext,
   dry: Elaborator,
   reporter: Reporter,
-  used: Set<object>,
+  applied: Set<object>,
+  memory: { readonly proved: ProofMemory; readonly key: (model: ModelInstance) => string } | undefined,
 ): CheckedAdapter | undefined {
   const before = reporter.errors;
   const train = trainOf(name, context.definitions);
@@ -297,11 +325,18 @@ function checkAdapter(
   }
   const base = bases.get(declaration.base.text);
   if (!base) return undefined;
-  const plan = planAdapter(declaration, base.model, context, dry, reporter, used);
+  const plan = planAdapter(declaration, base.model, context, dry, reporter, applied);
   if (reporter.errors > before) return undefined;
   const adapter = { name, declaration, base, plan, train: settings };
+  const key = memory?.key(base.model);
+  if (key !== undefined && memory!.proved.has(key)) return adapter;
+  const said = reporter.said;
+  const placeOf = (path: string): SitePlace | undefined => sitePlace(path, base.model);
+  proveCausality(plan, context, placeOf, reporter);
+  if (reporter.errors > before) return undefined;
   proveReach(adapter, context, reporter);
-  for (const d of routerWarnings(plan, context, (path) => sitePlace(path, base.model))) reporter.add(d);
+  for (const d of routerWarnings(plan, context, placeOf)) reporter.add(d);
+  if (key !== undefined && reporter.said === said) memory!.proved.add(key);
   return reporter.errors > before ? undefined : adapter;
 }
 

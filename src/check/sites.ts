@@ -2,7 +2,6 @@ import { diagnostic, type Diagnostic, type Span } from "../diagnostics/index.ts"
 import type { AdapterDeclaration, AtClause } from "../parser/ast.ts";
 import type { AdapterPlan } from "./assemble.ts";
 import type { ElaborationContext } from "./context.ts";
-import { causalityProver } from "./causal.ts";
 import { dataOf } from "./data.ts";
 import type { Elaborator } from "./elaborate.ts";
 import { clauseNamesLayer } from "./layers.ts";
@@ -16,7 +15,6 @@ export function planAdapter(declaration: AdapterDeclaration, model: ModelInstanc
   const report = (d: Diagnostic) => reporter.add(d);
   const data = dataOf(declaration, context.constants, dry, reporter);
   const planner = new Planner(context.definitions, dry, context.constants, data);
-  const proveCausal = causalityProver(context, data, reporter);
   const sites = new Map<string, SitePlan>();
   const unfrozen = new Set<string>();
   const routers = new Map<AtClause, Set<string>>();
@@ -70,7 +68,6 @@ export function planAdapter(declaration: AdapterDeclaration, model: ModelInstanc
       if (alike !== undefined) planned.set(alike, plan);
       for (const a of [...plan.banks, ...plan.patches.flatMap((p) => [...p.entries.values()]), ...(plan.router ? [plan.router] : []), ...plan.balances]) used.add(a.definition);
       if (plan.scope !== "linear" && !sharesRouter(at, plan, routerPath(path, plan, model), shared, report)) break;
-      proveCausal(plan, place);
       sites.set(path, plan);
       routers.set(at, (routers.get(at) ?? new Set()).add(routerPath(path, plan, model)));
     }

@@ -1,4 +1,4 @@
-import { basePath, check, configSchema, suppress, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
+import { basePath, check, configSchema, ProofMemory, suppress, type Checked, type CheckedAdapter, type CheckpointHeaders } from "../check/index.ts";
 import { diagnostic, DiagnosticError, didYouMean, fail, type Diagnostic } from "../diagnostics/index.ts";
 import { readCheckpointHeaders } from "../formats/checkpoint.ts";
 import { joinPath, normalizePath, type Host } from "../formats/host.ts";
@@ -45,6 +45,9 @@ function parseCached(text: string, path: string): SourceFile {
   parsed.set(path, file);
   return file;
 }
+
+/** Adapters of earlier texts of which the proofs had nothing to say. */
+const proved = new ProofMemory();
 
 let ready: Promise<void> | undefined;
 
@@ -105,6 +108,7 @@ export async function checkText(host: Host, file: string, text: string, options:
     checkpoints,
     validate,
     strict: options.strict ?? false,
+    proved,
   });
   const texts = new Map([...library, ...files].map((f) => [f.path, f.text]));
   for (const headers of checkpoints.values()) if ("configText" in headers) texts.set(headers.configFile, headers.configText);

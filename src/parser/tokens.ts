@@ -10,7 +10,15 @@ export const PathPiece = createToken({ name: "PathPiece", pattern: Lexer.NA });
 export const BinaryOperator = createToken({ name: "BinaryOperator", pattern: Lexer.NA });
 export const PrefixOperator = createToken({ name: "PrefixOperator", pattern: Lexer.NA });
 
-export const Identifier = createToken({ name: "Identifier", pattern: /[A-Za-z_][A-Za-z0-9_]*/, categories: [PathPiece] });
+/**
+ * What each pattern may begin with, and that it holds no line break: Chevrotain would find out by reading every expression,
+ * which costs a command as much time as reading its spec.
+ */
+const begins = (...characters: readonly string[]): { readonly start_chars_hint: string[]; readonly line_breaks: boolean } => ({ start_chars_hint: characters.flatMap((c) => [...c]), line_breaks: false });
+const digits = "0123456789";
+const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+
+export const Identifier = createToken({ name: "Identifier", pattern: /[A-Za-z_][A-Za-z0-9_]*/, categories: [PathPiece], ...begins(letters) });
 
 const keywordTokens: TokenType[] = [];
 
@@ -92,14 +100,16 @@ export const NumberToken = createToken({
   name: "Number",
   label: "a number",
   pattern: /[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/,
+  ...begins(digits),
   categories: [PathPiece],
 });
-export const StringToken = createToken({ name: "String", label: "a string", pattern: /"[^"\\\r\n]*(?:\\[^\r\n][^"\\\r\n]*)*"/ });
+export const StringToken = createToken({ name: "String", label: "a string", pattern: /"[^"\\\r\n]*(?:\\[^\r\n][^"\\\r\n]*)*"/, ...begins('"') });
 /** A string that its line ends before its quote does; taken as a string after it is reported. */
 export const OpenString = createToken({
   name: "OpenString",
   label: "a string",
   pattern: /"[^"\\\r\n]*(?:\\[^\r\n][^"\\\r\n]*)*\\?/,
+  ...begins('"'),
   categories: [StringToken],
 });
 
@@ -121,12 +131,12 @@ export const Minus = symbol("-", [BinaryOperator, PrefixOperator]);
 
 const operators = ["==", "!=", "<=", ">=", "<", ">", "+", "/", "%", "^", "@"].map((text) => symbol(text, [BinaryOperator]));
 
-export const LineComment = createToken({ name: "LineComment", pattern: /\/\/[^\r\n]*/, group: "comments" });
-export const BlockComment = createToken({ name: "BlockComment", pattern: /\/\*(?:[^*]|\*(?!\/))*\*\//, group: "comments", line_breaks: true });
+export const LineComment = createToken({ name: "LineComment", pattern: /\/\/[^\r\n]*/, group: "comments", ...begins("/") });
+export const BlockComment = createToken({ name: "BlockComment", pattern: /\/\*(?:[^*]|\*(?!\/))*\*\//, group: "comments", ...begins("/"), line_breaks: true });
 /** `/*` without its end: the rest of the file. */
-export const OpenComment = createToken({ name: "OpenComment", pattern: /\/\*[\s\S]*/, group: "comments", line_breaks: true });
-const WhiteSpace = createToken({ name: "WhiteSpace", pattern: /[ \t\r\n]+/, group: Lexer.SKIPPED, line_breaks: true });
-const ByteOrderMark = createToken({ name: "ByteOrderMark", pattern: /\uFEFF/, group: Lexer.SKIPPED });
+export const OpenComment = createToken({ name: "OpenComment", pattern: /\/\*[\s\S]*/, group: "comments", ...begins("/"), line_breaks: true });
+const WhiteSpace = createToken({ name: "WhiteSpace", pattern: /[ \t\r\n]+/, group: Lexer.SKIPPED, ...begins(" \t\r\n"), line_breaks: true });
+const ByteOrderMark = createToken({ name: "ByteOrderMark", pattern: /\uFEFF/, group: Lexer.SKIPPED, ...begins("\uFEFF") });
 
 /** Keywords stand longest first and before `Identifier`; two-character symbols before one-character ones. */
 export const tokenTypes: TokenType[] = [

@@ -8,10 +8,12 @@ function isNode(value: unknown): value is Node {
 /** The nodes directly below a node, in the order of its fields. Comments and diagnostics are none of them. */
 export function childNodes(node: Node): Node[] {
   const children: Node[] = [];
-  for (const [key, value] of Object.entries(node)) {
-    if (key === "span" || key === "diagnostics" || key === "comments") continue;
+  // Nodes are plain objects; `for in` makes no list of their fields, and this is asked of every node of a text several times.
+  for (const key in node) {
+    const value = (node as unknown as Readonly<Record<string, unknown>>)[key];
+    if (typeof value !== "object" || key === "span" || key === "diagnostics" || key === "comments") continue;
     if (Array.isArray(value)) {
-      for (const item of value) if (isNode(item)) children.push(item);
+      for (const item of value as readonly unknown[]) if (isNode(item)) children.push(item);
     } else if (isNode(value)) children.push(value);
   }
   return children;
