@@ -18,6 +18,7 @@ const sources = `
   export { configSchema } from "./src/check/index.ts";
   export { indexSchema } from "./src/formats/safetensors-index.ts";
   export { ajvOptions } from "./src/formats/schema.ts";
+  export { pack } from "./src/compiler/packed.ts";
   export { parse } from "./src/parser/index.ts";
   export { MoeParser } from "./src/parser/grammar.ts";
   export * from ${part("grammar/interpreter.js")};
@@ -90,14 +91,14 @@ export async function ahead(folder) {
   const bundle = join(folder, "sources.mjs");
   await build({ stdin: { contents: sources, resolveDir: "." }, outfile: bundle, bundle: true, format: "esm", platform: "node", external: ["ajv"], logLevel: "warning" });
   const made = await import(pathToFileURL(bundle).href);
-  const { ajvOptions, configSchema, indexSchema, parse } = made;
+  const { ajvOptions, configSchema, indexSchema, pack, parse } = made;
 
   writeFileSync(join(folder, "analysis.js"), adopting(analyse(made)));
 
   const files = readdirSync("std").filter((name) => name.endsWith(".moe")).sort();
   const trees = files.map((name) => parse(readFileSync(join("std", name), "utf8"), `std/${name}`));
   // A text that is parsed as JSON is read several times faster than the same as JavaScript.
-  writeFileSync(join(folder, "trees.js"), `export const trees = JSON.parse(${JSON.stringify(JSON.stringify(trees))});\n`);
+  writeFileSync(join(folder, "trees.js"), `export const trees = JSON.parse(${JSON.stringify(JSON.stringify(trees.map(pack)))});\n`);
 
   const models = trees.flatMap((tree) => tree.declarations).filter((d) => d.kind === "model");
   const schemas = [JSON.parse(readFileSync("grammar/config.schema.json", "utf8")), indexSchema, ...models.map(configSchema)];

@@ -5,6 +5,7 @@ import { joinPath, normalizePath, type Host } from "../formats/host.ts";
 import { loadValidator } from "../formats/schema.ts";
 import { decodeText } from "../formats/text.ts";
 import type { SourceFile } from "../parser/ast.ts";
+import { unpack } from "./packed.ts";
 import { parse } from "../parser/index.ts";
 
 /** What a program is made from, beside its text. */
@@ -51,8 +52,12 @@ const proved = new ProofMemory();
 
 let ready: Promise<void> | undefined;
 
-async function loadTrees(): Promise<void> {
-  for (const file of (await import("./trees.ts")).trees) parsed.set(file.path, file);
+async function loadTrees(library: ReadonlyMap<string, string>): Promise<void> {
+  for (const packed of (await import("./trees.ts")).trees) {
+    const text = library.get(packed.path);
+    const file = text === undefined ? undefined : unpack(packed, text);
+    if (file) parsed.set(file.path, file);
+  }
 }
 
 /** The folder of a path; "." for a bare name. */
@@ -82,7 +87,7 @@ export async function loadProgram(host: Host, file: string, options: ProgramOpti
 
 /** The same for a text that is not (yet) in a file; `file` says where it would lie. */
 export async function checkText(host: Host, file: string, text: string, options: ProgramOptions): Promise<Program> {
-  await (ready ??= loadTrees());
+  await (ready ??= loadTrees(options.library));
   const library = [...options.library].map(([path, t]) => parseCached(t, path));
   const extra: Diagnostic[] = [];
   const files = await readImports(host, parseCached(text, file), extra);

@@ -12,7 +12,7 @@ import { compileCacheFolder } from "../../src/cli/compile-cache.ts";
 import { library } from "../../src/cli/library.ts";
 import { checkText } from "../../src/compiler/index.ts";
 import { indexSchema } from "../../src/formats/safetensors-index.ts";
-import type { SourceFile } from "../../src/parser/ast.ts";
+import { unpack, type PackedFile } from "../../src/compiler/packed.ts";
 import { parse } from "../../src/parser/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { cli, ensureDist } from "../support/dist.ts";
@@ -45,8 +45,14 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describe("what is made when the package is built", () => {
   it("the library's trees are those that the parser makes", async () => {
-    const { trees } = await shipped<{ trees: readonly SourceFile[] }>("trees");
-    expect(trees).toStrictEqual([...library()].map(([path, text]) => parse(text, path)));
+    const { trees } = await shipped<{ trees: readonly PackedFile[] }>("trees");
+    expect(trees.map((t) => t.path)).toEqual([...library().keys()]);
+    for (const packed of trees) {
+      const text = library().get(packed.path)!;
+      expect(unpack(structuredClone(packed), text)).toStrictEqual({ ...parse(text, packed.path), comments: [] });
+      // A package whose library somebody has changed reads what is there.
+      expect(unpack(structuredClone(packed), `${text} `)).toBeUndefined();
+    }
   });
 
   it("the grammar's analysis reads every text as Chevrotain's does, whole and damaged", async () => {

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { lstat, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { fail } from "../../diagnostics/index.ts";
@@ -61,7 +60,7 @@ export const nodeDisk: Disk = {
  */
 export async function atomicWrite(path: string, content: Uint8Array | string, disk: Disk = nodeDisk): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
+  const temporary = join(folder, `.${basename(path)}.${crypto.randomUUID().slice(-12)}.tmp`);
   try {
     await disk.makeFolder(folder);
     await disk.writeFile(temporary, toContent(content));
