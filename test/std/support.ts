@@ -21,6 +21,8 @@ export interface Site {
   readonly module: Module;
   /** The param of an input ("x", "mask", "kind", "C"), or of the weight whose name ends so ("router.W"). */
   readonly param: (name: string) => number;
+  /** Whether there is such a param: what no text asks for is none. */
+  readonly has: (name: string) => boolean;
   /** Params of everything trained, and of x. */
   readonly wrt: readonly number[];
   readonly outputs: readonly string[];
@@ -53,13 +55,15 @@ export async function site(clauses: string, sizes: SiteSizes, next: () => number
     if (/\.(l|magnitude)$/.test(name)) return { ...tensor, data: Float64Array.from(tensor.data, (v) => 1 + 0.5 * v) };
     return drawn;
   });
+  const find = (name: string): number => names.findIndex((n) => n === name || n.endsWith(`.${name}`));
   return {
     module,
     outputs,
     args,
     wrt: names.flatMap((name, i) => (name === "x" || trained.has(name) ? [i] : [])),
+    has: (name) => find(name) >= 0,
     param: (name) => {
-      const at = names.findIndex((n) => n === name || n.endsWith(`.${name}`));
+      const at = find(name);
       if (at < 0) throw new Error(`there is no "${name}": ${names.join(", ")}`);
       return at;
     },
