@@ -1,10 +1,11 @@
 import { expect } from "vitest";
+import { proveMerge, type Fixed } from "../../src/check/index.ts";
 import { compileAdapter } from "../../src/compiler/index.ts";
 import { checkSource } from "../check/support.ts";
 import { numbers } from "../passes/support.ts";
 import { near, range, rows } from "../std/by-hand.ts";
 import { run, site, valuesOf } from "../std/support.ts";
-import { clean, does, gives, on, routed, router, type Cases } from "./cases.ts";
+import { clean, does, gives, on, routed, router, type Case, type Cases } from "./cases.ts";
 
 const base = 'base b = llama("models/tiny-llama")\n';
 const lora = "always lora(rank: 1)";
@@ -22,6 +23,15 @@ const mlp = (layer: number): string[] => ["down_proj", "gate_proj", "up_proj"].m
 const experts = "experts e[2] = lora(rank: 1)\nexperts f[2] = lora(rank: 1)\nroute softmax()\n";
 const arrows = "balance localized() { x -> e\n y -> f }";
 const train = (settings: string): string => `${on(lora)}train A {\n  ${settings}\n}\n`;
+
+/** What keeps the adapter from being merged into its base. */
+const merges = (codes: string, name: string, clauses: string, more = "", data = "", fixed: Fixed = { fields: new Map() }, path = "layers.0.mlp.up_proj"): Case =>
+  does(`merging ${name}: ${codes || "is right"}`, async () => {
+    const { checked } = await checkSource(on(clauses, more, data, path));
+    expect(checked.diagnostics.filter((d) => d.severity === "error")).toEqual([]);
+    const [adapter] = checked.adapters;
+    expect(proveMerge(checked.context, adapter!.plan, adapter!.base.model, fixed).faults.map((d) => d.code)).toEqual(codes.split(" ").filter((c) => c !== ""));
+  });
 
 /** R3, bases and adapters, and R4, clauses of a site. */
 export const sitesAndClauses: Cases = {
@@ -210,7 +220,18 @@ export const sitesAndClauses: Cases = {
     ...["constant", "linear", "cosine"].map((schedule) => clean(schedule, train(`schedule ${schedule}`))),
     gives("MOE2017", "epochs and steps", train("epochs 2  steps 3")),
     gives("MOE2017", "a batch that does not divide", train("batch 5  accumulate 2")),
+    ...["keep", "recompute", "0.5"].map((memory) => clean(`memory ${memory}`, train(`memory ${memory}`))),
+    gives("MOE2004", "another word for memory", train("memory much")),
     gives("MOE2004", "a learning rate of 0", train("optimizer adamw(lr: 0)")),
     gives("MOE2002", "another optimizer", train("optimizer sgd(lr: 1)")),
+  ],
+  "R4.11": [
+    merges("", "an expert that is linear in the input", lora),
+    merges("MOE3031", "one that is not", "always own()", "expert own() {\n  weight l [out] = ones()\n  (y [out]) -> [out] = l * tanh(y)\n}\n"),
+    merges("MOE3032", "a constant, where the linear has no bias", "always own()", "expert own() {\n  weight l [out] = ones()\n  () -> [out] = l\n}\n"),
+    merges("MOE3030", "gates of every token", "experts e[2] = lora(rank: 1)\nroute softmax()"),
+    merges("MOE3034", "gates of the kind", "experts e[2] = lora(rank: 1)\nroute task_softmax()", "", "kinds x, y"),
+    merges("", "gates of the kind that is given", "experts e[2] = lora(rank: 1)\nroute task_softmax()", "", "kinds x, y", { kind: 1, fields: new Map() }),
+    merges("MOE3033", "a patched block", "experts e[1] = patch { up_proj: lora(rank: 1) }\nroute softmax()", "", "", undefined, "layers.*.mlp"),
   ],
 };
