@@ -31,7 +31,8 @@ export function wellFormed(d: Definition): Diagnostic[] {
     default:
       distinct([...d.parameters.map((p) => p.name), ...named(d.items), ...(d.signature?.parameters.map((p) => p.name) ?? [])], found, given[d.kind]);
       for (const item of d.items) mapItem(d, item, found);
-      states(d, found);
+      // What has no state at all is told once, by the item.
+      if (d.kind === "router") states(d, found);
   }
   return found;
 }

@@ -131,11 +131,12 @@ export async function checkText(host: Host, file: string, text: string, options:
   };
 }
 
-/** A spec and all it imports, each once, the spec first. */
+/** A spec and all it imports, each once, what a file imports above it: constants may use those of what was imported. */
 async function readImports(host: Host, main: SourceFile, diagnostics: Diagnostic[]): Promise<SourceFile[]> {
   const files = [main];
   const seen = new Set([normalizePath(main.path)]);
   const root = folderOf(normalizePath(main.path));
+  const imported = new Map<SourceFile, string[]>();
   for (let i = 0; i < files.length; i++) {
     const from = files[i]!;
     for (const item of from.imports) {
@@ -148,6 +149,7 @@ async function readImports(host: Host, main: SourceFile, diagnostics: Diagnostic
         diagnostics.push(diagnostic("MOE5103", `an import is a .moe file in the spec's folder or below, this is ${JSON.stringify(wanted)}`, { at: item.path.span }));
         continue;
       }
+      imported.set(from, [...(imported.get(from) ?? []), path]);
       if (seen.has(path)) continue;
       seen.add(path);
       if (seen.size > 1000) fail("MOE5102", "a spec imports more than 1,000 files", { at: item.span });
@@ -161,7 +163,20 @@ async function readImports(host: Host, main: SourceFile, diagnostics: Diagnostic
       files.push(parseCached(decodeText(await host.readFile(path), path), path));
     }
   }
-  return files;
+  const ordered = new Set<SourceFile>();
+  const open = new Set<SourceFile>();
+  const put = (file: SourceFile): void => {
+    // A file that imports itself in the end stands where it was met first.
+    if (open.has(file)) return;
+    open.add(file);
+    for (const path of imported.get(file) ?? []) {
+      const next = files.find((f) => normalizePath(f.path) === path);
+      if (next) put(next);
+    }
+    ordered.add(file);
+  };
+  put(main);
+  return [...ordered];
 }
 
 /** The adapter of a spec that a command works on: the one named, or the only one. */

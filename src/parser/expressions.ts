@@ -102,7 +102,9 @@ export abstract class ExpressionParser extends TolerantParser {
         this.mistake("MOE1020", `an expression of ${operators} operators`, { at: span, help: `give parts of it a name; ${maxOperators} operators are the limit` });
         return { kind: "missing", span };
       }
-      return foldOperators(parts, (left, second) => {
+      let chained = false;
+      const folded = foldOperators(parts, (left, second) => {
+        chained = true;
         const text = (e: Expression): string => this.text.slice(e.span.start, e.span.end);
         this.mistake("MOE1011", `\`${left.operator}\` and \`${second.text}\` are chained, but a comparison compares two values`, {
           at: second.span,
@@ -118,6 +120,8 @@ export abstract class ExpressionParser extends TolerantParser {
           ],
         });
       });
+      // What a chain is worth nobody knows: nothing more is said of it.
+      return chained ? { kind: "missing", span: folded.span } : folded;
     });
   });
 

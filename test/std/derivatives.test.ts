@@ -73,6 +73,7 @@ const balances: Readonly<Record<string, { readonly call: Call; readonly router: 
   even_usage: { call: () => "even_usage()", router: routers["softmax"]! },
   z_loss: { call: () => "z_loss()", router: (d) => d.pick(routers["softmax"]!, routers["top_k"]!)(d) },
   entropy: { call: () => "entropy()", router: routers["softmax"]! },
+  sparsity_control: { call: (d) => `sparsity_control(k: ${d.int(1, d.experts - 1)})`, router: routers["sparsegen"]! },
 };
 
 function draw(next: () => number): Draw {

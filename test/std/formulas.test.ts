@@ -1,50 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { Tensor } from "../../src/ir/index.ts";
 import { numbers } from "../passes/support.ts";
-import { run, site, valuesOf, type Site, type SiteSizes } from "./support.ts";
+import { matrix, near, probabilities, range, rows, seeds, sizesOf, sum, times, top, type Matrix } from "./by-hand.ts";
+import { run, site, valuesOf, type Site } from "./support.ts";
 
 /**
  * The library against the formulas of the published code (the repositories and lines are in oracles/cases.json and the
  * definitions' comments), written out here with loops over tokens and experts, on other sizes than the oracles have.
  */
-
-type Matrix = readonly (readonly number[])[];
-
-const sum = (of: readonly number[]): number => of.reduce((a, b) => a + b, 0);
-const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
-const rows = (data: readonly number[], width: number): Matrix => range(data.length / width).map((i) => data.slice(i * width, (i + 1) * width));
-
-/** A weight with two axes as a matrix, whichever lies first; of one expert where experts are stacked. */
-function matrix(of: Site, name: string, rowAxis: string, expert?: number): Matrix {
-  const t = of.args[of.param(name)] as Tensor;
-  const strides = t.axes.map((_, i) => t.axes.slice(i + 1).reduce((n, a) => n * a.size, 1));
-  const row = t.axes.findIndex((a) => a.name === rowAxis);
-  const stacked = expert === undefined ? -1 : t.axes.findIndex((a) => a.name === "expert");
-  const column = t.axes.findIndex((_, i) => i !== row && i !== stacked);
-  return range(t.axes[row]!.size).map((i) => range(t.axes[column]!.size).map((j) => t.data[i * strides[row]! + j * strides[column]! + (stacked < 0 ? 0 : expert! * strides[stacked]!)]!));
-}
-
-/** v · M, M's rows along v. */
-const times = (v: readonly number[], M: Matrix): number[] => range(M[0]!.length).map((j) => sum(v.map((x, i) => x * M[i]![j]!)));
-
-function softmax(logits: readonly number[]): number[] {
-  const e = logits.map((v) => Math.exp(v - Math.max(...logits)));
-  return e.map((v) => v / sum(e));
-}
-
-const sizesOf = (seed: number): SiteSizes => ({ in: 3 + (seed % 4), out: 2 + (seed % 3), sample: 1 + (seed % 3), position: 2 + (seed % 4) });
-const seeds = [1, 2, 3, 4, 5, 6];
-
-/** Probabilities of each token. */
-function probabilities(of: Site): Matrix {
-  const W = matrix(of, "router.W", "in");
-  return rows(valuesOf(of, "x"), W.length).map((x) => softmax(times(x, W)));
-}
-
-const near = (actual: number, expected: number): void => expect(actual).toBeCloseTo(expected, 11);
-
-/** Experts chosen per token: the k of the greatest probability. */
-const top = (p: readonly number[], k: number): Set<number> => new Set(range(p.length).sort((a, b) => p[b]! - p[a]!).slice(0, k));
 
 describe("functions that models use", () => {
   /** An expert of two vectors and a matrix, whose own output axis is `other`. */

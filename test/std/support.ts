@@ -1,7 +1,9 @@
 import { expect } from "vitest";
 import { planCase, type CaseTensors } from "../../src/cli/verify/case.ts";
 import { interpret, verify, type Arg, type GraphFunction, type Module, type Tensor, type Value } from "../../src/ir/index.ts";
-import { lowerCase } from "../../src/lower/index.ts";
+import { applySite, elaborator, lazyBatch, type ElaborationContext, type Tensor as Symbolic } from "../../src/check/index.ts";
+import { input } from "../../src/lower/batch.ts";
+import { GraphEmitter, lowerCase, type CaseShape, type LoweredCase } from "../../src/lower/index.ts";
 import { differentiate } from "../../src/passes/index.ts";
 import { checkSource, spec } from "../check/support.ts";
 import { randomArg, tensorsOf } from "../passes/support.ts";
@@ -19,6 +21,8 @@ export interface Site {
   readonly module: Module;
   /** The param of an input ("x", "mask", "kind", "C"), or of the weight whose name ends so ("router.W"). */
   readonly param: (name: string) => number;
+  /** Whether there is such a param: what no text asks for is none. */
+  readonly has: (name: string) => boolean;
   /** Params of everything trained, and of x. */
   readonly wrt: readonly number[];
   readonly outputs: readonly string[];
@@ -27,14 +31,15 @@ export interface Site {
 
 /**
  * Lowers a site that `clauses` put on a linear, and draws arguments for it: every weight in (-0.7, 0.7) but magnitudes
- * and vectors, which lie about 1; a mask that ends somewhere in every sample; kinds, among them none (-1).
+ * and vectors, which lie about 1; a mask that ends somewhere in every sample; kinds, among them none (-1). `more` are further
+ * declarations, `data` what the adapter says of its data; `training` lets dropout and noise act.
  */
-export async function site(clauses: string, sizes: SiteSizes, next: () => number, more = "", data = ""): Promise<Site> {
+export async function site(clauses: string, sizes: SiteSizes, next: () => number, more = "", data = "", training = false): Promise<Site> {
   const program = await checkSource(spec(clauses, undefined, more, data));
   const [[, declaration]] = [...program.checked.definitions.adapters] as [[string, Parameters<typeof planCase>[1]]];
   const tensors: CaseTensors = new Map([["base.weight", { dtype: "F64", shape: [sizes.out, sizes.in], data: new Float64Array(sizes.in * sizes.out) }]]);
   const plan = planCase(program, declaration, undefined, tensors);
-  const { module, outputs } = lowerCase(program.checked.context, plan.shape);
+  const { module, outputs } = (training ? lowerTraining : lowerCase)(program.checked.context, plan.shape);
   expect(verify(module).map((d) => d.message)).toEqual([]);
   const entry = module.entries.get("case")!;
   const symbols = { sample: sizes.sample, position: sizes.position };
@@ -50,17 +55,54 @@ export async function site(clauses: string, sizes: SiteSizes, next: () => number
     if (/\.(l|magnitude)$/.test(name)) return { ...tensor, data: Float64Array.from(tensor.data, (v) => 1 + 0.5 * v) };
     return drawn;
   });
+  const find = (name: string): number => names.findIndex((n) => n === name || n.endsWith(`.${name}`));
   return {
     module,
     outputs,
     args,
     wrt: names.flatMap((name, i) => (name === "x" || trained.has(name) ? [i] : [])),
+    has: (name) => find(name) >= 0,
     param: (name) => {
-      const at = names.findIndex((n) => n === name || n.endsWith(`.${name}`));
+      const at = find(name);
       if (at < 0) throw new Error(`there is no "${name}": ${names.join(", ")}`);
       return at;
     },
   };
+}
+
+/** A site as training has it. `moec verify` compares evaluation alone, so lowering makes no case of this. */
+function lowerTraining(context: ElaborationContext, shape: CaseShape): LoweredCase {
+  if (shape.kind !== "site") throw new Error("one linear is expected");
+  const emitter = new GraphEmitter("case", { numbers: ["seed", "draw", "step", "steps"] });
+  const e = elaborator(context, emitter, true);
+  const { axes } = e.ops;
+  const rows = [axes.get("sample", "sample"), axes.get("position", "position")];
+  const frozen = [shape.out, shape.in];
+  const W: Symbolic = {
+    kind: "tensor",
+    axes: frozen,
+    dtype: "f32",
+    handle: emitter.weight({ path: ["base", "weight"], axes: frozen, trainable: false, initial: { kind: "checkpoint" }, decay: true, order: frozen, tensor: () => "base.weight" }),
+  };
+  const x = input(emitter, "x", "f32", [...rows, shape.in]);
+  const made = applySite(e, shape.plan, { in: shape.in, out: shape.out, layer: 0, layers: 1 }, {
+    x,
+    y: e.ops.dot(x, W, [shape.in]),
+    W,
+    mask: input(emitter, "mask", "f32", rows),
+    kind: input(emitter, "kind", "i32", [rows[0]!]),
+    data: shape.data,
+    batch: lazyBatch(e.ops, (name, t) => emitter.input(name, { kind: "tensor", dtype: t.dtype, axes: t.axes })),
+    frozen: { tensor: () => "base.weight", order: frozen },
+    statistics: true,
+    filePrefix: () => "site",
+    sites: 1,
+  });
+  const outputs: (readonly [string, Symbolic])[] = [["output", e.ops.transpose(made.output, [...rows, shape.out])]];
+  if (made.gates) outputs.push(["gates", e.ops.transpose(made.gates, [...rows, ...made.gates.axes.filter((a) => !rows.includes(a))])]);
+  if (made.balance) outputs.push(["balance", made.balance]);
+  const { entry, weights } = emitter.finish(outputs.map(([name, t]) => [name, t.handle] as const), e.ops.origin());
+  return { module: { functions: emitter.functions, weights, entries: new Map([["case", entry]]) }, outputs: outputs.map(([name]) => name) };
 }
 
 /** 1 at the first positions of each sample, and one at the least. */
@@ -73,15 +115,39 @@ function mask(sizes: SiteSizes, next: () => number): Float64Array {
   return data;
 }
 
-/** An output of the site with some of its arguments replaced. */
-export function run(of: Site, output: string, replaced: Readonly<Record<string, ArrayLike<number>>> = {}): readonly number[] {
-  const args = of.args.map((a, i) => {
-    const name = Object.keys(replaced).find((n) => of.param(n) === i);
-    return name === undefined ? a : { ...(a as Tensor), data: Float64Array.from(replaced[name]!) };
+type Replaced = Readonly<Record<string, ArrayLike<number> | number>>;
+
+/** The site's arguments with some replaced. */
+function replacing(of: Site, replaced: Replaced): readonly Arg[] {
+  const at = new Map(Object.entries(replaced).map(([name, value]) => [of.param(name), value]));
+  return of.args.map((a, i) => {
+    const value = at.get(i);
+    if (value === undefined || typeof value === "number") return value ?? a;
+    return { ...(a as Tensor), data: Float64Array.from(value) };
   });
+}
+
+/** An output of the site with some of its arguments replaced. */
+export function run(of: Site, output: string, replaced: Replaced = {}): readonly number[] {
+  return draws(of, output, replaced, () => Number.NaN).values;
+}
+
+/** An output of a site that draws random numbers, made of those that `next` gives, and what was drawn, in the text's order. */
+export function draws(of: Site, output: string, replaced: Replaced, next: () => number): { readonly values: readonly number[]; readonly drawn: readonly Tensor[] } {
   const at = of.outputs.indexOf(output);
   if (at < 0) throw new Error(`there is no output "${output}": ${of.outputs.join(", ")}`);
-  return [...(interpret(of.module, "case", args)[at] as Tensor).data];
+  const random = new Set(of.module.functions.get("case")!.body.flatMap((op) => (op.op === "random" ? op.results : [])));
+  const drawn: Tensor[] = [];
+  const results = interpret(of.module, "case", replacing(of, replaced), {
+    random: {
+      uniform: (out) => void out.forEach((_, i) => (out[i] = next())),
+      normal: (out) => void out.forEach((_, i) => (out[i] = Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next()))),
+    },
+    trace: (_, value, result) => {
+      if (random.has(value)) drawn.push(result as Tensor);
+    },
+  });
+  return { values: [...(results[at] as Tensor).data], drawn };
 }
 
 /** The numbers of an argument. */
