@@ -67,7 +67,7 @@ function head(result: Rows & { readonly device: string; readonly machine: Return
 /** Hands the rows to the table, where one is being made; else prints them. */
 function tell({ backend, rows }: Rows): void {
   if (values.rows !== undefined) writeFileSync(values.rows, JSON.stringify({ backend, rows }));
-  else console.log(`\n${printTable([{ backend, rows }])}`);
+  else console.log(`\n${printTable([{ backend, rows }], { targets: !quick })}`);
 }
 
 async function linear(): Promise<void> {
@@ -142,7 +142,7 @@ async function step(): Promise<void> {
   for (const m of result.models) {
     const group = `${m.name}, ${m.samples} × ${m.positions} tokens`;
     console.log(`${group}: ${m.tokensPerSecond.toFixed(0)} tokens a second; moec's forward and backward have ${m.operations.toFixed(2)}× the base's operations`);
-    for (const s of m.sides) console.log(`  ${row(s)}`);
+    for (const [i, s] of m.sides.entries()) console.log(`  ${row(s)}  ${m.kernels[i]} kernels`);
     drawn.push(...m.sides.map((s) => ({ ...s, group })));
   }
   tell(result);
@@ -170,7 +170,7 @@ async function table(): Promise<void> {
   const started = performance.now();
   const load = loadavg()[0]!;
   const { parts, skipped } = await benchAll(values.backend, options);
-  console.log(`\n${describe(machine())}, load ${load.toFixed(1)} before; medians, and the quartiles in brackets\n\n${printTable(parts)}\n`);
+  console.log(`\n${describe(machine())}, load ${load.toFixed(1)} before; medians, and the quartiles in brackets\n\n${printTable(parts, { targets: !quick })}\n`);
   for (const what of [...skipped, "compiler: it has a command of its own, npm run bench -- compiler"]) console.log(`skipped: ${what}`);
   console.log(`${((performance.now() - started) / 1000).toFixed(0)} seconds`);
   await report(folder, "table", { machine: machine(), load, skipped, parts });

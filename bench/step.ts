@@ -51,6 +51,8 @@ export interface StepResult extends Rows {
     readonly losses: readonly [number, number];
     /** How many times the base's floating-point operations moec's forward and backward have, as the graphs tell. */
     readonly operations: number;
+    /** Calls of TensorFlow.js's kernels that a run of each side makes. */
+    readonly kernels: readonly number[];
   }[];
 }
 
@@ -85,11 +87,12 @@ export interface Raced {
   readonly sides: readonly Side[];
   readonly losses: readonly [number, number];
   readonly operations: number;
+  readonly kernels: readonly number[];
   /** Frees what the sides hold. */
   dispose(): Promise<void>;
 }
 
-export async function race(backend: Backend, setting: Setting, label = (name: string): string => name): Promise<Raced> {
+export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const { tf } = backend;
   const program = await programFor(setting.base);
   const adapter = chooseAdapter(program, undefined);
@@ -120,14 +123,18 @@ export async function race(backend: Backend, setting: Setting, label = (name: st
   const losses = [await once(baseEntries, ofBase), await once(model.entries, model.weights)] as const;
   if (!(Math.abs(losses[0] - losses[1]) < 1e-4 * Math.abs(losses[0]))) throw new Error(`${setting.name}: the base's loss is ${losses[0]}, and with an adapter that adds nothing yet it is ${losses[1]}`);
   const flops = (module: Module): number => new Costs(module, { sample: setting.samples, position: setting.positions }).fn("gradients").flops;
+  const sides: readonly Side[] = [
+    { name: stepNames.base, run: async () => void (await once(baseEntries, ofBase)) },
+    { name: stepNames.gradients, run: async () => void (await once(model.entries, model.weights)) },
+    { name: stepNames.step, run: async () => void (await run.next()) },
+  ];
+  const kernels: number[] = [];
+  for (const side of sides) kernels.push(await kernelsOf(tf, side));
   return {
     losses,
     operations: flops(compiled.module) / flops(base.module),
-    sides: [
-      { name: label(stepNames.base), run: async () => void (await once(baseEntries, ofBase)) },
-      { name: label(stepNames.gradients), run: async () => void (await once(model.entries, model.weights)) },
-      { name: label(stepNames.step), run: async () => void (await run.next()) },
-    ],
+    kernels,
+    sides,
     dispose: async () => {
       await run.return({ step: 0, steps: 0, stopped: "aborted" });
       disposeStore(model.weights);
@@ -157,6 +164,23 @@ function inLayout({ transpose }: Backend["tf"], wanted: Weight, all: readonly We
   return Array.isArray(held) ? (held as readonly Tensor[]).map(laidOut) : laidOut(held as Tensor);
 }
 
+/** How many kernels a run starts. */
+async function kernelsOf(tf: Backend["tf"], { run }: Side): Promise<number> {
+  const engine = tf.engine() as unknown as { runKernelFunc: (params: object) => unknown };
+  const { runKernelFunc } = engine;
+  let calls = 0;
+  engine.runKernelFunc = (params) => {
+    calls++;
+    return runKernelFunc.call(engine, params);
+  };
+  try {
+    await run();
+  } finally {
+    engine.runKernelFunc = runKernelFunc;
+  }
+  return calls;
+}
+
 /** Rows of random tokens, every one of which counts; kinds take turns. */
 function randomExamples({ samples, positions }: Setting, vocabulary: number, kinds: readonly string[]): Example[] {
   let state = 1;
@@ -183,11 +207,11 @@ export async function benchStep(backendName: BackendName, rounds: number, all: r
   const rows: Row[] = [];
   for (const setting of all) {
     const { name, samples, positions } = setting;
-    const { sides, losses, operations, dispose } = await race(backend, setting);
+    const { sides, losses, operations, kernels, dispose } = await race(backend, setting);
     const measured = await interleave(sides, rounds, 1);
     await dispose();
     const step = sideOf(measured, stepNames.step);
-    models.push({ name, samples, positions, sides: measured, tokensPerSecond: (samples * positions) / (step.median / 1000), losses, operations });
+    models.push({ name, samples, positions, sides: measured, tokensPerSecond: (samples * positions) / (step.median / 1000), losses, operations, kernels });
     const theirs = amount(sideOf(measured, stepNames.base));
     const what = `${name}, ${samples} × ${positions} tokens`;
     rows.push({ what: `training step, ${what}`, unit: "ms", ours: amount(step), theirs, target: { most: 1.25 } });

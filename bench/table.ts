@@ -19,6 +19,8 @@ export interface Row {
   readonly theirs: Amount;
   /** `most`: ours is at most so many times theirs. `least`: theirs is at least so many times ours. */
   readonly target?: { readonly most: number } | { readonly least: number };
+  /** The other side does the same work: without a target too, the ratio says how many times as fast, or as small, ours is. */
+  readonly rival?: true;
 }
 
 /** Rows of one benchmark on one backend. */
@@ -39,8 +41,8 @@ export function sideOf(measured: readonly Measured[], name: string): Measured {
 }
 
 /** Ours over theirs where the target is a bound on the cost, else theirs over ours: how many times as fast, or as small. */
-export function ratioOf({ ours, theirs, target }: Row): { readonly ratio: number; readonly cpu?: number; readonly text: string; readonly met?: boolean } {
-  const least = target !== undefined && "least" in target;
+export function ratioOf({ ours, theirs, target, rival }: Row): { readonly ratio: number; readonly cpu?: number; readonly text: string; readonly met?: boolean } {
+  const least = turned({ target, rival });
   const [over, under] = least ? [theirs, ours] : [ours, theirs];
   const ratio = over.median / under.median;
   const cpu = over.cpu !== undefined && under.cpu !== undefined ? over.cpu / under.cpu : undefined;
@@ -49,15 +51,19 @@ export function ratioOf({ ours, theirs, target }: Row): { readonly ratio: number
   return { ratio, ...(cpu === undefined ? {} : { cpu }), text: least ? `1/${times}` : `${times}×`, ...(bound === undefined ? {} : { met: bound }) };
 }
 
-/** The table as Markdown: what a terminal shows and a document can hold. */
-export function printTable(parts: readonly Rows[]): string {
+function turned({ target, rival }: Pick<Row, "target" | "rival">): boolean {
+  return target === undefined ? rival === true : "least" in target;
+}
+
+/** The table as Markdown: what a terminal shows and a document can hold. Targets are set for the sizes of a full run. */
+export function printTable(parts: readonly Rows[], { targets = true } = {}): string {
   const head = ["what", "backend", "moec", "against", "", "moec is", "in processor time", "target"];
   const lines = parts.flatMap(({ backend, rows }) =>
     rows.map((row) => {
       const { text, cpu, met } = ratioOf(row);
-      const least = row.target !== undefined && "least" in row.target;
-      const bound = row.target === undefined ? "" : "least" in row.target ? `≤ 1/${row.target.least}` : `≤ ${row.target.most}×`;
-      return [row.what, backend, show(row.ours, row.unit), row.theirs.name, show(row.theirs, row.unit), text, cpu === undefined ? "" : `${least ? "1/" : ""}${cpu.toFixed(2)}${least ? "" : "×"}`, `${bound}${met === false ? "  missed" : ""}`];
+      const least = turned(row);
+      const bound = row.target === undefined || !targets ? "" : "least" in row.target ? `≤ 1/${row.target.least}` : `≤ ${row.target.most}×`;
+      return [row.what, backend, show(row.ours, row.unit), row.theirs.name, show(row.theirs, row.unit), text, cpu === undefined ? "" : `${least ? "1/" : ""}${cpu.toFixed(2)}${least ? "" : "×"}`, `${bound}${targets && met === false ? "  missed" : ""}`];
     }),
   );
   const widths = head.map((h, i) => Math.max(3, h.length, ...lines.map((l) => l[i]!.length)));
