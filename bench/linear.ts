@@ -17,6 +17,7 @@ import { exportNames, printTfjs } from "../src/codegen/index.ts";
 import { checkText } from "../src/compiler/index.ts";
 import type { Manifest } from "../src/formats/manifest.ts";
 import { MemoryHost } from "../src/formats/host.ts";
+import type { Module } from "../src/ir/index.ts";
 import { lowerCase } from "../src/lower/index.ts";
 import { differentiate, optimize, simplify, stack } from "../src/passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../src/runtime/index.ts";
@@ -53,8 +54,8 @@ export interface LinearResult {
   readonly sides: readonly (Measured & { readonly toFrozen: number; readonly cpuToFrozen: number })[];
 }
 
-/** The site's generated function: gradients of sum(output * C) for x and the adapter's weights, and the output. */
-async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case): Promise<() => Tensor[]> {
+/** The site's graph after all passes, with the one entry `step`: the output, and the gradients of sum(output * C) for x and the adapter's weights. */
+export async function stepGraph(s: LinearSizes, which: Case): Promise<Module> {
   const text = `adapter A on base { at linear { ${cases[which](s)} } }`;
   const { checked } = await checkText(new MemoryHost([]), "bench.moe", text, { library: library() });
   const { context } = checked;
@@ -75,12 +76,23 @@ async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case): Promi
   const keep = [outputs.indexOf("output"), ...wrt.map((_, i) => outputs.length + i)];
   const functions = new Map(made.functions).set("step", { ...fn, results: keep.map((i) => fn.results[i]!) });
   const alone = { ...made, functions, entries: new Map([["step", { fn: "step", params: entry.params, results: keep.map((i) => ({ kind: "output" as const, name: `r${i}` })) }]]) };
-  const { module: optimized } = optimize(alone, { transposeFlags: false, sizes: symbols });
+  return optimize(alone, { transposeFlags: false, sizes: symbols }).module;
+}
+
+/** The same as generated code. */
+export async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case): Promise<() => Tensor[]> {
+  const optimized = await stepGraph(s, which);
   const source = await printTfjs([{ module: optimized, manifest: { adapter: "A", spec: { file: "bench.moe", sha256: "" } } as Manifest }], { types: false, format: false, expose: "functions", runtimeImport });
   const create = (await importText(source))[exportNames(["A"])[0]!] as (tf: Tf) => Record<string, (...args: Tensor[]) => Tensor[]>;
   const step = create(tf)["step"]!;
+  const args = stepArguments(tf, s, data, which, optimized);
+  return () => step(...args);
+}
+
+/** What the entry `step` is called with. */
+export function stepArguments(tf: Tf, s: LinearSizes, data: Data, which: Case, optimized: Module): Tensor[] {
   const params = optimized.functions.get("step")!.params;
-  const args = optimized.entries.get("step")!.params.map((binding, i) => {
+  return optimized.entries.get("step")!.params.map((binding, i) => {
     const type = params[i]!.type;
     const shape = type.kind === "tensor" ? type.axes.map((a) => (a.name === "sample" ? s.samples : a.name === "position" ? s.positions : (a.size as number))) : [];
     const of = (t: Tensor): Tensor => tf.keep(tf.reshape(t, shape));
@@ -92,10 +104,10 @@ async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case): Promi
     if (which === "loramoe") return of(name.startsWith("router") ? data.R : name.includes(".A") ? data.A : data.B);
     return tf.keep(tf.randomNormal(shape, 0, 0.03, "float32", 7));
   });
-  return () => step(...args);
 }
 
-interface Data {
+/** The numbers that all sides share. */
+export interface Data {
   readonly x: Tensor2D;
   readonly C: Tensor2D;
   readonly mask: Tensor;
@@ -107,7 +119,7 @@ interface Data {
   readonly B: Tensor2D;
 }
 
-function makeData(tf: Tf, s: LinearSizes): Data {
+export function makeData(tf: Tf, s: LinearSizes): Data {
   const T = s.samples * s.positions;
   const n = (rows: number, columns: number, std: number): Tensor2D => tf.keep(tf.randomNormal([rows, columns], 0, std, "float32", 7) as Tensor2D);
   const W = n(s.in, s.out, 0.03);
@@ -164,7 +176,7 @@ function plain(tf: Tf, d: Data): () => Tensor[] {
 }
 
 /** The frozen layer alone, in the layout that suits the backend: the limit. */
-function frozen(tf: Tf, d: Data): () => Tensor[] {
+export function frozen(tf: Tf, d: Data): () => Tensor[] {
   return () => [tf.matMul(d.x, d.W), tf.matMul(d.C, d.Wt)];
 }
 
