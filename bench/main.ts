@@ -1,6 +1,7 @@
 /**
  *     npm run bench                      the table: linear, memory, growth and step on every usable backend
  *     npm run bench -- --quick           the same at small sizes, into build/bench/results
+ *     npm run bench -- onnx --install    a prototype: the same graphs on ONNX Runtime beside wasm
  *     npm run bench -- NAME [options]    one benchmark; the heads of the files beside this one list the options
  */
 import { writeFileSync } from "node:fs";
@@ -13,6 +14,9 @@ import { benchGrowth, fullGrowth, quickGrowth, type GrowthSizes } from "./growth
 import { benchLinear, profileLinear } from "./linear.ts";
 import { machine, type Measured } from "./measure.ts";
 import { benchMemory } from "./memory.ts";
+import { benchOnnxLinear } from "./onnx/linear.ts";
+import { installOnnxRuntime, onnxRuntime } from "./onnx/runtime.ts";
+import { benchOnnxStep } from "./onnx/step.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { bars, curves, describe, report, type Bar } from "./report.ts";
 import { cases, settingOf, type Case, type LinearSizes } from "./sides.ts";
@@ -163,6 +167,23 @@ async function compiler(): Promise<void> {
   await report(folder, "compiler", result, bars({ title: "The compiler next to others, on files of equal length", bars: all, scales: "logarithmic" }));
 }
 
+/** A prototype: what moec's graphs take on ONNX Runtime. */
+async function onnx(): Promise<void> {
+  const ort = onnxRuntime();
+  if (!ort) return;
+  const turns = rounds(11);
+  const linear = await benchOnnxLinear(ort, linearSizes(), turns);
+  console.log(`\n${describe(linear.machine)}, load ${loadavg()[0]!.toFixed(1)}; ONNX Runtime beside wasm\n${settingOf(linear.sizes)}; forward and backward; ${turns} interleaved rounds\n`);
+  console.log(`differences: ${linear.error.toExponential(1)} from the interpreter, ${linear.errorToWasm.toExponential(1)} from wasm; ${(linear.modelBytes / 1e6).toFixed(1)} MB of ONNX, a session in ${linear.sessionMs.toFixed(0)} ms`);
+  for (const side of linear.sides) console.log(row(side));
+  const step = await benchOnnxStep(ort, "examples/loramoe.moe", 16, 32, turns);
+  console.log(`\na training step of ${step.spec}, ${step.samples} × ${step.positions} tokens; difference ${step.error.toExponential(1)} from the interpreter; sessions in ${step.sessionMs.toFixed(0)} ms`);
+  for (const side of step.sides) console.log(row(side));
+  console.log(Object.entries(step.nodes).sort((a, b) => b[1] - a[1]).map(([kind, n]) => `${n} ${kind}`).join(", "));
+  const drawn: Bar[] = [...linear.sides.map((side) => ({ ...side, group: `one linear, ${settingOf(linear.sizes)}` })), ...step.sides.map((side) => ({ ...side, group: `a training step, ${step.spec}` }))];
+  await report(folder, "onnx", { linear, step }, bars({ title: "moec's graphs on ONNX Runtime beside wasm", bars: drawn, scales: "own" }));
+}
+
 /** The table's benchmarks in processes of their own, and what they tell. Where sizes are lists, one linear has the first. */
 async function table(): Promise<void> {
   const passed = ["rounds", "experts", "tokens", "in", "out", "layers", "model", "results"] as const;
@@ -176,12 +197,12 @@ async function table(): Promise<void> {
   await report(folder, "table", { machine: machine(), load, skipped, parts });
 }
 
-const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, memory, growth, step, compiler };
+const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, memory, growth, step, compiler, onnx };
 const what = positionals[0];
 const run = what === undefined ? table : benchmarks[what];
 if (!run) {
   console.error(`there is no benchmark "${what}"; there are: ${Object.keys(benchmarks).join(", ")}; without a name ${tabled.join(", ")} make a table`);
   process.exit(2);
 }
-if (values.install) installNeighbours();
+if (values.install) (run === onnx ? installOnnxRuntime : installNeighbours)();
 await run();
