@@ -3,6 +3,10 @@ import type { BackendName } from "../src/runtime/index.ts";
 import { benchCompiler } from "./compiler.ts";
 import { benchLinear, cases, profileLinear, type Case } from "./linear.ts";
 import type { Measured } from "./measure.ts";
+import { benchOnnxLinear } from "./onnx/linear.ts";
+import { benchPassing } from "./onnx/overhead.ts";
+import { installOnnxRuntime, onnxRuntime } from "./onnx/runtime.ts";
+import { benchOnnxStep } from "./onnx/step.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { describe, report, type Bar } from "./report.ts";
 
@@ -24,7 +28,7 @@ const { positionals, values } = parseArgs({
   },
 });
 
-const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")})`;
+const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(m.median < 1 ? 3 : 1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")})`;
 
 async function linear(): Promise<void> {
   const which = values.case as Case;
@@ -65,12 +69,36 @@ async function compiler(): Promise<void> {
   await report("compiler", result, { title: "The compiler next to others, on files of equal length", bars, logarithmic: true });
 }
 
-const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, compiler };
+async function onnx(): Promise<void> {
+  const ort = onnxRuntime();
+  if (!ort) return;
+  const sizes = { samples: 8, positions: Number(values.tokens) / 8, in: Number(values.in), out: Number(values.out), experts: Number(values.experts), rank: Number(values.rank) };
+  const rounds = Number(values.rounds);
+  const layer = await benchOnnxLinear(ort, sizes, rounds);
+  const step = await benchOnnxStep(ort, "examples/loramoe.moe", 16, 32, rounds);
+  const passing = [await benchPassing(ort, 1, 1, rounds), await benchPassing(ort, 100, 32 * 1024, rounds), await benchPassing(ort, 1, 1024 * 2752, rounds)];
+  const print = (title: string, sides: readonly Measured[]): void => {
+    console.log(`\n${title}`);
+    for (const m of sides) console.log(`${row(m)}  ${m.cpu.toFixed(1)} ms of processor time`);
+  };
+  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+  console.log(`${describe(layer.machine)}; ${rounds} interleaved rounds`);
+  print(`one adapted linear, T=${values.tokens}, ${sizes.in}→${sizes.out}, E=${sizes.experts}, r=${sizes.rank}`, layer.sides);
+  console.log(`relative error ${layer.error.toExponential(1)} to the interpreter, ${layer.errorToWasm.toExponential(1)} to wasm; session ${layer.sessionMs.toFixed(0)} ms, file ${megabytes(layer.modelBytes)}`);
+  console.log(`the process grows by ${megabytes(layer.memory.session)} for the session and ${megabytes(layer.memory.run)} for its first run; by ${megabytes(layer.memory.wasm)} for the first run on wasm`);
+  print(`a training step of ${step.spec}, ${step.samples} × ${step.positions} tokens`, step.sides);
+  console.log(`relative error ${step.error.toExponential(1)} to the interpreter; sessions ${step.sessionMs.toFixed(0)} ms, files ${megabytes(step.modelBytes)}; loss after all rounds ${step.losses.join(" and ")}`);
+  for (const p of passing) print(`a call that passes ${p.tensors} tensors of ${p.elements} elements in and out`, p.sides);
+  const bars = (group: string, sides: readonly Measured[]): Bar[] => sides.map((s) => ({ ...s, group }));
+  await report("onnx", { layer, step, passing }, { title: "ONNX Runtime beside wasm", bars: [...bars("one adapted linear", layer.sides), ...bars(`a step of ${step.spec}`, step.sides)], logarithmic: true });
+}
+
+const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, compiler, onnx };
 const what = positionals[0] ?? "linear";
 const run = benchmarks[what];
 if (!run) {
   console.error(`there is no benchmark "${what}"; there are: ${Object.keys(benchmarks).join(", ")}`);
   process.exit(2);
 }
-if (values.install) installNeighbours();
+if (values.install) (what === "onnx" ? installOnnxRuntime : installNeighbours)();
 await run();
