@@ -15,6 +15,7 @@ import { benchLinear, profileLinear } from "./linear.ts";
 import { machine, type Measured } from "./measure.ts";
 import { benchMemory } from "./memory.ts";
 import { benchOnnxLinear } from "./onnx/linear.ts";
+import { benchPassing } from "./onnx/overhead.ts";
 import { installOnnxRuntime, onnxRuntime } from "./onnx/runtime.ts";
 import { benchOnnxStep } from "./onnx/step.ts";
 import { installNeighbours } from "./neighbours.ts";
@@ -61,7 +62,7 @@ function linearSizes(): LinearSizes {
   return { samples: 8, positions: tokens / 8, in: Number(values.in ?? (quick ? 256 : 1024)), out: Number(values.out ?? (quick ? 688 : 2752)), experts: first(values.experts, 8), rank: Number(values.rank) };
 }
 
-const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")}, processor ${m.cpu.toFixed(1)})`;
+const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(m.median < 1 ? 3 : 1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")}, processor ${m.cpu.toFixed(1)})`;
 
 /** The lines above a benchmark's numbers. */
 function head(result: Rows & { readonly device: string; readonly machine: ReturnType<typeof machine> }, setting: string): void {
@@ -172,16 +173,20 @@ async function onnx(): Promise<void> {
   const ort = onnxRuntime();
   if (!ort) return;
   const turns = rounds(11);
-  const linear = await benchOnnxLinear(ort, linearSizes(), turns);
-  console.log(`\n${describe(linear.machine)}, load ${loadavg()[0]!.toFixed(1)}; ONNX Runtime beside wasm\n${settingOf(linear.sizes)}; forward and backward; ${turns} interleaved rounds\n`);
-  console.log(`differences: ${linear.error.toExponential(1)} from the interpreter, ${linear.errorToWasm.toExponential(1)} from wasm; ${(linear.modelBytes / 1e6).toFixed(1)} MB of ONNX, a session in ${linear.sessionMs.toFixed(0)} ms`);
-  for (const side of linear.sides) console.log(row(side));
+  const layer = await benchOnnxLinear(ort, linearSizes(), turns);
   const step = await benchOnnxStep(ort, "examples/loramoe.moe", 16, 32, turns);
-  console.log(`\na training step of ${step.spec}, ${step.samples} × ${step.positions} tokens; difference ${step.error.toExponential(1)} from the interpreter; sessions in ${step.sessionMs.toFixed(0)} ms`);
-  for (const side of step.sides) console.log(row(side));
-  console.log(Object.entries(step.nodes).sort((a, b) => b[1] - a[1]).map(([kind, n]) => `${n} ${kind}`).join(", "));
-  const drawn: Bar[] = [...linear.sides.map((side) => ({ ...side, group: `one linear, ${settingOf(linear.sizes)}` })), ...step.sides.map((side) => ({ ...side, group: `a training step, ${step.spec}` }))];
-  await report(folder, "onnx", { linear, step }, bars({ title: "moec's graphs on ONNX Runtime beside wasm", bars: drawn, scales: "own" }));
+  const passing = [await benchPassing(ort, 1, 1, turns), await benchPassing(ort, 100, 32 * 1024, turns), await benchPassing(ort, 1, 1024 * 2752, turns)];
+  const print = (title: string, sides: readonly Measured[]): void => console.log(["", title, ...sides.map(row)].join("\n"));
+  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+  console.log(`\n${describe(layer.machine)}, load ${loadavg()[0]!.toFixed(1)}; ONNX Runtime beside wasm; ${turns} interleaved rounds`);
+  print(`one adapted linear, ${settingOf(layer.sizes)}, forward and backward`, layer.sides);
+  console.log(`relative error ${layer.error.toExponential(1)} to the interpreter, ${layer.errorToWasm.toExponential(1)} to wasm; session ${layer.sessionMs.toFixed(0)} ms, file ${megabytes(layer.modelBytes)}`);
+  console.log(`the process grows by ${megabytes(layer.memory.session)} for the session and ${megabytes(layer.memory.run)} for its first run; by ${megabytes(layer.memory.wasm)} for the first run on wasm`);
+  print(`a training step of ${step.spec}, ${step.samples} × ${step.positions} tokens`, step.sides);
+  console.log(`relative error ${step.error.toExponential(1)} to the interpreter; sessions ${step.sessionMs.toFixed(0)} ms, files ${megabytes(step.modelBytes)}; loss after all rounds ${step.losses.join(" and ")}`);
+  for (const p of passing) print(`a call that passes ${p.tensors} tensors of ${p.elements} elements in and out`, p.sides);
+  const drawn: Bar[] = [...layer.sides.map((side) => ({ ...side, group: "one adapted linear" })), ...step.sides.map((side) => ({ ...side, group: `a step of ${step.spec}` }))];
+  await report(folder, "onnx", { layer, step, passing }, bars({ title: "moec's graphs on ONNX Runtime beside wasm", bars: drawn, scales: "own" }));
 }
 
 /** The table's benchmarks in processes of their own, and what they tell. Where sizes are lists, one linear has the first. */

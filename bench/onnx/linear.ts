@@ -24,6 +24,8 @@ export interface OnnxLinear {
   readonly modelBytes: number;
   /** Milliseconds to make a session of it. */
   readonly sessionMs: number;
+  /** Bytes by which the process grows: for the session, and for its first run; and for the first run on wasm. */
+  readonly memory: { readonly session: number; readonly run: number; readonly wasm: number };
   readonly sides: readonly Measured[];
 }
 
@@ -94,14 +96,19 @@ export async function benchOnnxLinear(ort: Ort, s: LinearSizes, rounds: number):
   });
   const onOnnx = (name: string, session: Session, feeds: Feeds, into?: Feeds): Side => ({ name, run: async () => void (await session.run(feeds, into)) });
 
+  const resident = (): number => process.memoryUsage.rss();
+  const start = resident();
+  const reference = moec.step();
+  const wasmGrowth = resident() - start;
+  const beforeSession = resident();
   const two = await onnxStep(ort, module, s, args, 2);
+  const beforeRun = resident();
+  const errorToWasm = difference(ordered(two, await two.run()), numbersOf(reference));
+  const memory = { session: beforeRun - beforeSession, run: resident() - beforeRun, wasm: wasmGrowth };
+  for (const t of reference) t.dispose();
   const one = await onnxStep(ort, module, s, args, 1);
   const given = await onnxStep(ort, module, s, args, 1, false);
   const [frozenTwo, frozenOne] = [await onnxFrozen(ort, s, W!, Wt!, 2), await onnxFrozen(ort, s, W!, Wt!, 1)];
-
-  const reference = moec.step();
-  const errorToWasm = difference(ordered(two, await two.run()), numbersOf(reference));
-  for (const t of reference) t.dispose();
 
   const sides = await interleave(
     [
@@ -116,5 +123,5 @@ export async function benchOnnxLinear(ort: Ort, s: LinearSizes, rounds: number):
     ],
     rounds,
   );
-  return { sizes: s, machine: machine(), error, errorToWasm, modelBytes: two.bytes.length, sessionMs: two.sessionMs, sides };
+  return { sizes: s, machine: machine(), error, errorToWasm, modelBytes: two.bytes.length, sessionMs: two.sessionMs, memory, sides };
 }

@@ -28,6 +28,8 @@ export interface OnnxStep {
   /** Nodes of both graphs by kind: the operations that a target must have. */
   readonly nodes: Readonly<Record<string, number>>;
   readonly sessionMs: number;
+  /** The loss after all rounds, on wasm and on ONNX Runtime: both have trained as long. */
+  readonly losses: readonly [number, number];
   readonly sides: readonly Measured[];
 }
 
@@ -144,13 +146,15 @@ export async function benchOnnxStep(ort: Ort, spec: string, samples: number, pos
   const [one, two] = [await onnxSide(ort, module, model, batch, 1), await onnxSide(ort, module, model, batch, 2)];
   let moments: readonly [WeightStore, WeightStore] = [zerosLike(model.manifest, backend), zerosLike(model.manifest, backend)];
   let weights = model.weights;
+  const losses: [number, number] = [0, 0];
   const wasm: Side = {
     name: "wasm",
     run: async () => {
       const input = upload(tf, batch);
       const made = model.entries.gradients(weights, input, host);
       const updated = model.entries.update(changingStore(model.manifest, weights), made.gradients, ...moments, host);
-      for (const t of [made.loss, updated.norm]) await backend.read(t);
+      losses[0] = (await backend.read(made.loss))[0]!;
+      await backend.read(updated.norm);
       for (const store of [changingStore(model.manifest, weights), ...moments, made.gradients]) disposeStore(store);
       for (const t of [made.loss, made.balance, made.usage, updated.lr, updated.norm]) t.dispose();
       disposeBatch(input);
@@ -158,8 +162,10 @@ export async function benchOnnxStep(ort: Ort, spec: string, samples: number, pos
       moments = [updated.moment1, updated.moment2];
     },
   };
-  const sides = await interleave([wasm, { name: "ONNX Runtime, 1 thread", run: async () => void (await one.run()) }, { name: "ONNX Runtime, 2 threads", run: async () => void (await two.run()) }], rounds);
+  const loss = module.entries.get("gradients")!.results.findIndex((r) => r.kind === "output" && r.name === "loss");
+  const onnx = (name: string, { run, gradients }: typeof one): Side => ({ name, run: async () => void (losses[1] = (await run())[gradients.outputs[loss]![0]!]!.data[0]!) });
+  const sides = await interleave([wasm, onnx("ONNX Runtime, 1 thread", one), onnx("ONNX Runtime, 2 threads", two)], rounds);
   const nodes: Record<string, number> = {};
   for (const { counts } of [one.gradients, one.update]) for (const [kind, n] of counts) nodes[kind] = (nodes[kind] ?? 0) + n;
-  return { spec, samples, positions, machine: machine(), error, modelBytes: one.gradients.bytes.length + one.update.bytes.length, nodes, sessionMs: one.gradients.sessionMs + one.update.sessionMs, sides };
+  return { spec, samples, positions, machine: machine(), error, modelBytes: one.gradients.bytes.length + one.update.bytes.length, nodes, sessionMs: one.gradients.sessionMs + one.update.sessionMs, losses, sides };
 }
