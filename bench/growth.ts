@@ -44,6 +44,13 @@ export interface GrowthResult extends Rows {
   readonly sizes: GrowthSizes;
   readonly machine: ReturnType<typeof machine>;
   readonly families: readonly Family[];
+  /** Numbers of experts at which the loop was left out, since it does not fit. */
+  readonly loopTooLarge: readonly number[];
+}
+
+/** A loop holds nine copies of the output for each expert at its peak (`memory` measures it), and wasm addresses 4 GB. */
+function loopFits(backend: Backend, s: LinearSizes): boolean {
+  return backend.name !== "wasm" || 9 * 4 * s.samples * s.positions * s.out * s.experts < 2 ** 31;
 }
 
 /** Sides by curve and size, raced together. */
@@ -67,7 +74,8 @@ export async function benchGrowth(backendName: BackendName, sizes: GrowthSizes, 
   const backend = await startBackend(backendName);
   const linear = (tokens: number, experts: number): LinearSizes => ({ samples: 8, positions: tokens / 8, in: sizes.in, out: sizes.out, experts, rank: 4 });
   // The loop at many experts takes a minute a turn on wasm: fewer turns.
-  const experts = await overExperts(backend, sizes.experts.map((e) => linear(1024, e)), Math.min(rounds, 3));
+  const mixtures = sizes.experts.map((e) => linear(1024, e));
+  const experts = await overExperts(backend, mixtures, Math.min(rounds, 3));
   const tokens = await overTokens(backend, sizes.tokens.map((t) => linear(t, 8)), rounds);
   const compiler = await compilingOverLayers(sizes.layers, rounds);
   const steps = await steppingOverLayers(backend, sizes.layers, rounds);
@@ -80,7 +88,7 @@ export async function benchGrowth(backendName: BackendName, sizes: GrowthSizes, 
     ends(steps, curveNames.step),
     ends(steps, curveNames.base),
   ];
-  return { backend: backend.name, device: backend.device, sizes, machine: machine(), families: [experts, tokens, compiler, steps], rows };
+  return { backend: backend.name, device: backend.device, sizes, machine: machine(), families: [experts, tokens, compiler, steps], loopTooLarge: mixtures.filter((s) => !loopFits(backend, s)).map((s) => s.experts), rows };
 }
 
 /** A curve's last size against its first. */
@@ -95,7 +103,7 @@ async function overExperts(backend: Backend, all: readonly LinearSizes[], rounds
   for (const s of all) {
     const data = makeData(backend.tf, s);
     grid.add(curveNames.moec, s.experts, racing(backend, `moec, E=${s.experts}`, await generated(backend.tf, s, data, "loramoe")));
-    grid.add(curveNames.loop, s.experts, racing(backend, `loop, E=${s.experts}`, loop(backend.tf, s, data)));
+    if (loopFits(backend, s)) grid.add(curveNames.loop, s.experts, racing(backend, `loop, E=${s.experts}`, loop(backend.tf, s, data)));
   }
   return grid.race("experts of one linear, T=1024", "E =", rounds, 1);
 }

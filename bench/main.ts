@@ -127,6 +127,7 @@ async function growth(): Promise<void> {
     console.log(title);
     for (const { name, points } of curves) console.log(`  ${name.padEnd(36)} ${points.map((p) => `${axis} ${p.x}: ${p.median.toFixed(1)}`).join("  ")}`);
   }
+  if (result.loopTooLarge.length > 0) console.log(`left out: the loop at E = ${result.loopTooLarge.join(", ")}, for which ${result.backend} has no room`);
   tell(result);
   const picture = curves(`How time grows, on ${result.backend}\none linear ${result.sizes.in}→${result.sizes.out}, r=4; a narrow Llama; ${turns} interleaved rounds`, result.families);
   await report(folder, `growth-${result.backend}`, result, picture);
