@@ -10,5 +10,6 @@ const gradients = {
   setup: (b) => b.onResolve({ filter: /register_all_gradients/ }, () => ({ path: fileURLToPath(new URL("../node_modules/@tensorflow/tfjs-core/dist/register_all_gradients.js", import.meta.url)) })),
 };
 await build({ plugins: [gradients], entryPoints: ["bench/main.ts"], outfile: "build/bench/main.mjs", bundle: true, format: "esm", platform: "node", packages: "external", logLevel: "warning" });
-const { status } = spawnSync(process.execPath, ["build/bench/main.mjs", ...process.argv.slice(2)], { stdio: "inherit" });
+const { status, signal } = spawnSync(process.execPath, ["build/bench/main.mjs", ...process.argv.slice(2)], { stdio: "inherit" });
+if (signal) console.error(`the benchmark was ended by ${signal}`);
 process.exit(status ?? 1);
