@@ -11,8 +11,8 @@
  */
 import type { Scalar, Tensor } from "@tensorflow/tfjs-core";
 import { keptForBackward } from "../src/compiler/plan-memory.ts";
-import type { GraphFunction, Module, Op, Value } from "../src/ir/graph.ts";
-import { release } from "../src/passes/index.ts";
+import type { GraphFunction, Module, Op } from "../src/ir/graph.ts";
+import { ancestors, makers, release } from "../src/passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../src/runtime/index.ts";
 import { machine } from "./measure.ts";
 import { frozen, functionsOf, generated, loop, makeData, plain, settingOf, sideNames, stacked, type Between, type Generated, type LinearSizes, type Stepping } from "./sides.ts";
@@ -119,18 +119,11 @@ async function keptBy(tf: Tf, buffers: Buffers, { module, args }: Generated): Pr
 export function forwardHalf(module: Module): Module {
   const entry = module.entries.get("step")!;
   const fn = module.functions.get(entry.fn)!;
-  const maker = new Map<Value, Op>(fn.body.flatMap((op) => op.results.map((v) => [v, op] as const)));
+  const made = makers(fn.body);
   const outputs = fn.results.filter((_, i) => entry.results[i]!.kind === "output");
-  const forward = new Set<Op>();
-  const open = [...outputs];
-  for (let v = open.pop(); v; v = open.pop()) {
-    const op = maker.get(v);
-    if (!op || forward.has(op)) continue;
-    forward.add(op);
-    open.push(...op.operands);
-  }
+  const forward: ReadonlySet<Op> = ancestors(outputs, made);
   const rest = fn.body.filter((op) => !forward.has(op) && op.op !== "release");
-  const kept = new Set(rest.flatMap((op) => op.operands).filter((v) => forward.has(maker.get(v)!) && !outputs.includes(v)));
+  const kept = new Set(rest.flatMap((op) => op.operands).filter((v) => forward.has(made.get(v)!) && !outputs.includes(v)));
   const half: GraphFunction = { ...fn, body: fn.body.filter((op) => forward.has(op)), results: [...outputs, ...kept] };
   return release({ ...module, functions: new Map([...module.functions].map(([name, f]) => [name, name === entry.fn ? half : f])) }).module;
 }

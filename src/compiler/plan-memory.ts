@@ -1,7 +1,7 @@
 import { bytesOf } from "../ir/cost.ts";
-import type { Entry, GraphFunction, Module, Op, OpAttributes, Type, Value } from "../ir/graph.ts";
+import type { Entry, Module, Op, OpAttributes, Type, Value } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
-import { release } from "../passes/index.ts";
+import { ancestors, makers, release } from "../passes/index.ts";
 
 /** Bytes that a training step's forward half makes and its backward half reads, parameters and inputs not counted. */
 export interface KeptBytes {
@@ -21,8 +21,8 @@ const views: ReadonlySet<string> = new Set(["reshape", "rename", "copy"]);
  */
 export function keptForBackward(module: Module, entry: Entry, sizes: Sizes): KeptBytes {
   const fn = module.functions.get(entry.fn)!;
-  const maker = makersOf(fn);
-  const forward = ancestors(
+  const maker = makers(fn.body);
+  const forward: ReadonlySet<Op> = ancestors(
     fn.results.filter((_, i) => entry.results[i]?.kind === "output"),
     maker,
   );
@@ -56,7 +56,7 @@ export function keptForBackward(module: Module, entry: Entry, sizes: Sizes): Kep
 function keptByFold(module: Module, op: Op, values: readonly Value[], sizes: Sizes): number {
   const { fn: name, count, carried, index } = op.attributes as OpAttributes["fold"];
   const fn = module.functions.get(name)!;
-  const maker = makersOf(fn);
+  const maker = makers(fn.body);
   const first = index ? 1 : 0;
   const given = new Set([...fn.params.slice(0, first), ...fn.params.slice(first + carried)]);
   const counted = new Set<Value>();
@@ -70,27 +70,11 @@ function keptByFold(module: Module, op: Op, values: readonly Value[], sizes: Siz
   return bytes;
 }
 
-function makersOf(fn: GraphFunction): Map<Value, Op> {
-  return new Map(fn.body.flatMap((op) => op.results.map((v) => [v, op] as const)));
-}
-
 /** The value whose buffer `v` is. */
 function rootOf(v: Value, maker: ReadonlyMap<Value, Op>): Value {
   let at = v;
   for (let op = maker.get(at); op && views.has(op.op); op = maker.get(at)) at = op.operands[0]!;
   return at;
-}
-
-function ancestors(values: readonly Value[], maker: ReadonlyMap<Value, Op>): Set<Op> {
-  const found = new Set<Op>();
-  const open = [...values];
-  for (let v = open.pop(); v; v = open.pop()) {
-    const op = maker.get(v);
-    if (!op || found.has(op)) continue;
-    found.add(op);
-    open.push(...op.operands);
-  }
-  return found;
 }
 
 /**

@@ -24,7 +24,7 @@ export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
 export type { StackReport, StackRule } from "./rewrite.ts";
 export { mergeRows } from "./views.ts";
-export { nominalSymbol } from "./tools.ts";
+export { ancestors, makers, nominalSymbol } from "./tools.ts";
 export { type StackOptions, type Stacked, stack } from "./stack.ts";
 
 export interface OptimizeOptions {

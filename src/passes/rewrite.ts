@@ -2,7 +2,7 @@ import { Builder } from "../ir/builder.ts";
 import { type Cost, Costs } from "../ir/cost.ts";
 import type { GraphFunction, Origin, Value } from "../ir/graph.ts";
 import { type Sizes, symbolsOf } from "../ir/size.ts";
-import { type AnyOp, mapped, nominalSymbol, opsOf, useCounts } from "./tools.ts";
+import { type AnyOp, makers, mapped, nominalSymbol, opsOf, useCounts } from "./tools.ts";
 
 /** The rules of stacking, as docs/architecture.md numbers them. Rule 3 is the layout's. */
 export type StackRule = 1 | 2 | 4 | 5 | 6;
@@ -33,7 +33,7 @@ export class Site {
     this.fn = fn;
     this.functions = functions;
     this.#uses = useCounts(fn);
-    this.#made = new Map(opsOf(fn).flatMap((op) => op.results.map((v) => [v, op] as const)));
+    this.#made = makers(fn.body);
     const known: Record<string, number> = { ...sizes };
     for (const v of [...fn.params, ...fn.body.flatMap((op) => op.results)]) {
       const axes = v.type.kind === "tensor" ? v.type.axes : v.type.kind === "list" ? v.type.of.axes : [];
@@ -105,7 +105,7 @@ export function rewritten(
 ): GraphFunction {
   const b = new Builder(fn.name, functions, fn.doc);
   const map = new Map<Value, Value>();
-  const makers = new Map<Value, AnyOp>(opsOf(fn).flatMap((op) => op.results.map((v) => [v, op] as const)));
+  const madeBy = makers(fn.body);
   for (const p of fn.params) map.set(p, b.param(p.type, p.name));
   const set = (v: Value, made: Value): void => void map.set(v, v.name ? b.named(v.name, made) : made);
   const done = new Set<AnyOp>();
@@ -117,7 +117,7 @@ export function rewritten(
     b.at(op.origin, () => b.op(op.op, operands, op.attributes as never, op.results.map((v) => v.name)).forEach((made, i) => map.set(op.results[i]!, made)));
   };
   const need = (v: Value): Value => {
-    const maker = map.has(v) ? undefined : makers.get(v);
+    const maker = map.has(v) ? undefined : madeBy.get(v);
     if (maker) write(maker);
     return mapped(map, v);
   };

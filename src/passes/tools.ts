@@ -118,6 +118,19 @@ export function makers(body: readonly Op[]): Map<Value, AnyOp> {
   return made;
 }
 
+/** All ops that values come from, by who makes what. */
+export function ancestors(values: readonly Value[], made: ReadonlyMap<Value, AnyOp>): Set<AnyOp> {
+  const found = new Set<AnyOp>();
+  const open = [...values];
+  for (let v = open.pop(); v; v = open.pop()) {
+    const op = made.get(v);
+    if (!op || found.has(op)) continue;
+    found.add(op);
+    open.push(...op.operands);
+  }
+  return found;
+}
+
 /** What a size is taken for where a pass weighs costs and its symbol is only known when a batch arrives. */
 export const nominalSymbol = 32;
 
