@@ -333,7 +333,6 @@ export class Assembly {
 
   /** A router's gates; its balance terms and the use of its groups go to the totals. */
   #routed(plan: SitePlan, place: SitePlace, input: RoutingInput): Routed | undefined {
-    const { ops } = this.#elaborator;
     const routed = route(this.#elaborator, plan, place, input);
     if (routed) {
       this.#gates.push(routed.gates);
@@ -342,11 +341,8 @@ export class Assembly {
     if (!routed || !this.#statistics) return routed;
     for (const planned of plan.balances) if (planned.reduction === "pooled") this.#pool(planned, plan, place, routed, input);
     const term = balance(this.#elaborator, plan, place, routed, input).balance;
-    if (term) this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, term) : term;
-    if (this.#adapter.groups.length) {
-      const share = this.#usage(plan, routed.gates);
-      this.#totals.usage = this.#totals.usage ? ops.arithmetic("add", this.#totals.usage, share) : share;
-    }
+    if (term) this.#total("balance", term);
+    if (this.#adapter.groups.length) this.#total("usage", this.#usage(plan, routed.gates));
     return routed;
   }
 
@@ -365,11 +361,13 @@ export class Assembly {
 
   /** Ends what goes over all sites: the terms of pooled balances join the total. */
   #settlePools(): void {
-    const { ops } = this.#elaborator;
-    for (const pool of this.#pools.values()) {
-      const term = pooledBalance(this.#elaborator, pool);
-      this.#totals.balance = this.#totals.balance ? ops.arithmetic("add", this.#totals.balance, term) : term;
-    }
+    for (const pool of this.#pools.values()) this.#total("balance", pooledBalance(this.#elaborator, pool));
+  }
+
+  /** Adds to one of the totals. */
+  #total(key: keyof Totals, term: Tensor): void {
+    const sum = this.#totals[key];
+    this.#totals[key] = sum ? this.#elaborator.ops.arithmetic("add", sum, term) : term;
   }
 
   /** One router for the linears of a block, a layer or the model: it looks at the input of that, and they share its gates. */
@@ -465,18 +463,22 @@ export class Assembly {
 
   /** A block whose first parameter is a tensor with declared axes may have a router. */
   #open(item: BlockItem, scope: Scope, args: readonly Given[]): OpenBlock | undefined {
-    const [parameter] = item.signature.parameters;
     const x = args[0]?.value;
-    if (parameter?.kind !== "tensor" || !parameter.axes || x?.kind !== "tensor") return undefined;
-    const axis = this.#elaborator.declared(parameter.axes, scope).at(-1);
-    return axis && axis !== this.#position ? { path: this.#elaborator.ops.path, x, axis, routed: new Map() } : undefined;
+    const axis = x?.kind === "tensor" ? this.#lastAxis(item, scope) : undefined;
+    return x?.kind === "tensor" && axis ? { path: this.#elaborator.ops.path, x, axis, routed: new Map() } : undefined;
+  }
+
+  /** The axis that a router of a block looks along: the last that its first parameter is declared with, if not the positions. */
+  #lastAxis(item: BlockItem, scope: Scope): AxisRef | undefined {
+    const [parameter] = item.signature.parameters;
+    const axis = parameter?.kind === "tensor" && parameter.axes ? this.#elaborator.declared(parameter.axes, scope).at(-1) : undefined;
+    return axis === this.#position ? undefined : axis;
   }
 
   /** Routers of the whole model look at what goes into its first layer, before any layer does. */
   #openWhole(item: BlockItem, outer: Scope, x: Tensor): void {
-    const [parameter] = item.signature.parameters;
-    const axis = parameter?.kind === "tensor" && parameter.axes ? this.#elaborator.declared(parameter.axes, new Scope(outer)).at(-1) : undefined;
-    if (!axis || axis === this.#position) return;
+    const axis = this.#lastAxis(item, new Scope(outer));
+    if (!axis) return;
     const within = this.#elaborator.ops.path;
     this.#whole = { path: within.slice(0, -1), x, axis, routed: new Map() };
     for (const plan of this.#adapter.sites.values()) {
@@ -524,7 +526,7 @@ export class Assembly {
     let carried: Tensor = first.value;
     this.#openWhole(item, outer, carried);
     const runs = this.#runs(item);
-    for (const [r, layers] of runs.entries()) {
+    for (const layers of runs) {
       const run: LayerRun = { name: item.name.text, layers, ...(runs.length > 1 ? { suffix: layers.length > 1 ? `${layers[0]}-${layers[layers.length - 1]}` : String(layers[0]) } : {}) };
       const outerTotals = this.#totals;
       const axes = carried.axes;
@@ -548,16 +550,13 @@ export class Assembly {
         },
         ops.at(item.span, () => ops.origin()),
       );
-      void r;
       this.#totals = outerTotals;
       carried = { kind: "tensor", axes, dtype: "f32", handle: results.carried[0] };
       this.#unlist(results.listed, layers.length);
       const summed = [...results.summed];
       for (const key of ["balance", "usage"] as const) {
         const part = inner[key];
-        if (!part) continue;
-        const total: Tensor = { ...part, handle: summed.shift() };
-        this.#totals[key] = this.#totals[key] ? ops.arithmetic("add", this.#totals[key]!, total) : total;
+        if (part) this.#total(key, { ...part, handle: summed.shift() });
       }
     }
     return carried;
