@@ -10,7 +10,7 @@ import type { Entry, GraphFunction, Module, Op, OpAttributes, Value, Weight } fr
 import { lower } from "../src/lower/index.ts";
 import { optimize } from "../src/passes/index.ts";
 import type { CompiledProgram, Tf } from "../src/runtime/program.ts";
-import { importText, runtimeImport } from "../src/cli/load.ts";
+import { runText } from "../src/cli/load.ts";
 
 /** The name under which the first layer's input stands among the weights: it is what the gradient is taken to. */
 export const firstInput = "first_input";
@@ -24,8 +24,8 @@ export interface BaseStep {
 export async function compileBase(context: ElaborationContext, adapter: CheckedAdapter): Promise<BaseStep> {
   const bare: CheckedAdapter = { ...adapter, plan: { ...adapter.plan, sites: new Map(), unfrozen: new Set(), groups: [] } };
   const { module } = optimize(fromFirstInput(lower(context, bare)), { transposeFlags: false });
-  const text = await printTfjs([{ module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" } } as Manifest }], { types: false, format: false, runtimeImport });
-  const code = (await importText(text))[exportNames(["Base"])[0]!] as CompiledProgram;
+  const text = await printTfjs([{ module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" } } as Manifest }], { types: false, format: false, form: "function" });
+  const code = runText(text)[exportNames(["Base"])[0]!] as CompiledProgram;
   return { module, create: (tf) => code.create(tf) };
 }
 

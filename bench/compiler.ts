@@ -104,9 +104,9 @@ async function processes(rounds: number): Promise<CompilerResult["processes"]> {
   writeFileSync(file, textOf("moec", 100));
   const sides = [
     starting("node -e 0", ["-e", "0"]),
-    starting("moec check", ["dist/cli.js", "check", file, "--base", base]),
-    starting("moec fmt --check", ["dist/cli.js", "fmt", "--check", file]),
-    starting("moec build", ["dist/cli.js", "build", file, "--adapter", "A0", "--base", base, "--out", join(folder, "out")]),
+    starting("moec check", ["dist/cli.cjs", "check", file, "--base", base]),
+    starting("moec fmt --check", ["dist/cli.cjs", "fmt", "--check", file]),
+    starting("moec build", ["dist/cli.cjs", "build", file, "--adapter", "A0", "--base", base, "--out", join(folder, "out")]),
   ];
   if (await neighbour("typespec")) {
     const tsp = join(folder, "hundred.tsp");

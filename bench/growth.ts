@@ -4,7 +4,6 @@
  *
  *     npm run bench -- growth [--backend wasm] [--rounds 5]
  */
-import { runtimeImport } from "../src/cli/load.ts";
 import { chooseAdapter, compileAdapter, printProgram } from "../src/compiler/index.ts";
 import { startBackend, type Backend, type BackendName } from "../src/runtime/index.ts";
 import { racing } from "./linear.ts";
@@ -127,7 +126,7 @@ async function compilingOverLayers(layers: readonly number[], rounds: number): P
     grid.add(curveNames.check, n, { name: `check, ${n} layers`, run: async () => void (await programFor(base)) });
     const build = async (): Promise<void> => {
       const program = await programFor(base);
-      await printProgram(await compileAdapter(program, chooseAdapter(program, undefined)), { types: false, format: false, runtimeImport });
+      await printProgram(await compileAdapter(program, chooseAdapter(program, undefined)), { types: false, format: false, form: "function" });
     };
     grid.add(curveNames.build, n, { name: `build, ${n} layers`, run: build });
   }

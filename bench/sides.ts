@@ -18,7 +18,7 @@ import { differentiate, optimize, simplify, stack } from "../src/passes/index.ts
 import type { Backend } from "../src/runtime/index.ts";
 import type { Tf } from "../src/runtime/program.ts";
 import { library } from "../src/cli/library.ts";
-import { importText, runtimeImport } from "../src/cli/load.ts";
+import { runText } from "../src/cli/load.ts";
 
 export interface LinearSizes {
   readonly samples: number;
@@ -113,8 +113,8 @@ async function adapted(s: LinearSizes, which: Case): Promise<Module> {
 /** Prints a module's functions, and loads them. */
 export async function functionsOf(tf: Tf, module: Module): Promise<Record<string, (...args: Tensor[]) => Tensor[]>> {
   const manifest = { adapter: "A", spec: { file: "bench.moe", sha256: "" } } as Manifest;
-  const source = await printTfjs([{ module, manifest }], { types: false, format: false, expose: "functions", runtimeImport });
-  const create = (await importText(source))[exportNames(["A"])[0]!] as (tf: Tf) => Record<string, (...args: Tensor[]) => Tensor[]>;
+  const source = await printTfjs([{ module, manifest }], { types: false, format: false, expose: "functions", form: "function" });
+  const create = runText(source)[exportNames(["A"])[0]!] as (tf: Tf) => Record<string, (...args: Tensor[]) => Tensor[]>;
   return create(tf);
 }
 

@@ -12,7 +12,7 @@
 import { readFileSync } from "node:fs";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { library } from "../src/cli/library.ts";
-import { importText, runtimeImport } from "../src/cli/load.ts";
+import { runText } from "../src/cli/load.ts";
 import { checkText, chooseAdapter, compileAdapter, printProgram } from "../src/compiler/index.ts";
 import { prepareBatch, upload } from "../src/runtime/batch.ts";
 import type { Example } from "../src/runtime/data/examples.ts";
@@ -97,7 +97,7 @@ export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const program = await programFor(setting.base);
   const adapter = chooseAdapter(program, undefined);
   const compiled = await compileAdapter(program, adapter);
-  const code = (await importText(await printProgram(compiled, { types: false, format: false, runtimeImport })))[compiled.exportName] as CompiledProgram;
+  const code = runText(await printProgram(compiled, { types: false, format: false, form: "function" }))[compiled.exportName] as CompiledProgram;
   const manifest = { ...code.manifest, train: { ...code.manifest.train, batch: setting.samples, accumulate: 1, length: setting.positions } };
   const weights = await placeWeights({ manifest, backend, base: setting.tensors, seed: 1 });
   const model: Model = { manifest, entries: code.create(tf), backend, weights };

@@ -1,6 +1,7 @@
 // Bundles the command line, the runtime and the compiler into dist/, with type declarations.
 // Chevrotain is bundled: importing it file by file would cost every start half a second.
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,7 +15,7 @@ try {
 } catch {
   // Installed without development dependencies (from the published package, say): dist/ is already there.
   console.error("esbuild is not installed: nothing is built");
-  process.exit(existsSync("dist/cli.js") ? 0 : 1);
+  process.exit(existsSync("dist/cli.cjs") ? 0 : 1);
 }
 
 const { dependencies, peerDependencies, version } = JSON.parse(readFileSync("package.json", "utf8"));
@@ -24,26 +25,20 @@ const made = `${out}/ahead`;
 process.on("exit", () => rmSync(out, { recursive: true, force: true }));
 
 const { ahead } = await import("./ahead.mjs");
-// Commander is CommonJS, which cannot require Node's modules inside a bundle of ES modules. It could also start a program for a
-// subcommand: ours are functions, and to load what starts programs takes 5 ms.
+// Commander can start a program for a subcommand: ours are functions, and to load what starts programs takes 5 ms.
 const commander = {
-  name: "commander's modules",
+  name: "commander without programs",
   setup: (b) => {
-    b.onResolve({ filter: /^node:/ }, ({ kind, path }) => (kind === "require-call" ? { path, namespace: "node" } : undefined));
-    b.onLoad({ filter: /.*/, namespace: "node" }, ({ path }) => ({ contents: path === "node:child_process" ? "" : `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`, loader: "js" }));
+    b.onResolve({ filter: /^node:child_process$/ }, ({ importer, path }) => (/[\\/]commander[\\/]/.test(importer) ? { path, namespace: "nothing" } : undefined));
+    b.onLoad({ filter: /.*/, namespace: "nothing" }, () => ({ contents: "" }));
   },
 };
-const { metafile } = await esbuild.build({
+const options = {
   metafile: true,
-  plugins: [await ahead(made), commander],
-  entryPoints: { cli: "src/cli/start.ts", runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
-  outdir: out,
+  plugins: [await ahead(made)],
   bundle: true,
-  splitting: true,
-  format: "esm",
   platform: "node",
   target: "node20.19",
-  chunkNames: "chunks/[name]-[hash]",
   // What every start needs is bundled too: finding and reading a package's files one by one takes longer than running them.
   external: [...Object.keys(dependencies), ...Object.keys(peerDependencies)].filter((name) => !["ajv", "commander", "picocolors"].includes(name)),
   define: { MOEC_VERSION: JSON.stringify(version) },
@@ -52,12 +47,32 @@ const { metafile } = await esbuild.build({
   minifySyntax: true,
   legalComments: "none", // THIRD-PARTY.txt has the licences whole
   logLevel: "warning",
+};
+// A script from kept code cannot import: what starts it does (src/cli/start.ts).
+const imports = {
+  name: "imports by what starts the script",
+  setup: (b) => b.onLoad({ filter: /[\\/]backends[\\/]node[\\/]import\.ts$/ }, () => ({ contents: "const given = importModule; export { given as importModule };" })),
+};
+// For programs: modules, which bundlers and browsers take apart.
+const library = await esbuild.build({
+  ...options,
+  entryPoints: { runtime: "src/runtime/index.ts", compiler: "src/compiler/index.ts", prettier: "src/format/plugin.ts" },
+  outdir: out,
+  splitting: true,
+  format: "esm",
+  chunkNames: "chunks/[name]-[hash]",
 });
+// The command line: one script, whose compiled code V8 can keep from run to run, and what starts it (src/cli/start.ts).
+const program = join(out, "main.cjs");
+const script = { ...options, outExtension: { ".js": ".cjs" }, outdir: out, format: "cjs" };
+const { metafile } = await esbuild.build({ ...script, plugins: [...options.plugins, commander, imports], supported: { "dynamic-import": false }, entryPoints: { main: "src/cli/main.ts" }, define: { ...options.define, "import.meta.url": "address" }, banner: { js: 'const address=require("node:url").pathToFileURL(__filename).href;' } });
+const build = createHash("sha256").update(readFileSync(program)).digest("hex").slice(0, 12);
+await esbuild.build({ ...script, entryPoints: { cli: "src/cli/start.ts" }, define: { ...options.define, MOEC_BUILD: JSON.stringify(build) } });
 
 rmSync(made, { recursive: true });
 
 // What was bundled comes with its licence.
-const bundled = [...new Set(Object.keys(metafile.inputs).map((path) => /.*(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]))].filter(Boolean).sort();
+const bundled = [...new Set([metafile, library.metafile].flatMap(({ inputs }) => Object.keys(inputs)).map((path) => /.*(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]))].filter(Boolean).sort();
 const licences = bundled.map((name) => {
   const folder = join("node_modules", name);
   const { version: number, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));

@@ -12,7 +12,7 @@ const backend = process.argv[2] ?? "wasm";
 /** Runs `moec …` as typed; returns its standard output. */
 function moec(args, { capture = false } = {}) {
   console.error(`\n\x1b[1m$ npx moec ${args.filter((a) => a !== "--json").join(" ")}\x1b[0m`);
-  const run = spawnSync(process.execPath, ["dist/cli.js", ...args], { encoding: "utf8", stdio: ["ignore", capture ? "pipe" : "inherit", "inherit"] });
+  const run = spawnSync(process.execPath, ["dist/cli.cjs", ...args], { encoding: "utf8", stdio: ["ignore", capture ? "pipe" : "inherit", "inherit"] });
   if (run.status !== 0) {
     console.error(`\nthe demo stops here: moec ended with ${run.status ?? run.signal}`);
     process.exit(run.status ?? 1);
@@ -20,7 +20,7 @@ function moec(args, { capture = false } = {}) {
   return run.stdout;
 }
 
-if (!existsSync("dist/cli.js")) spawnSync(process.execPath, ["scripts/build.mjs"], { stdio: "inherit" });
+if (!existsSync("dist/cli.cjs")) spawnSync(process.execPath, ["scripts/build.mjs"], { stdio: "inherit" });
 rmSync(out, { recursive: true, force: true });
 const started = Date.now();
 

@@ -5,7 +5,7 @@
 import { chooseAdapter, compileAdapter, printProgram } from "../../src/compiler/index.ts";
 import { library } from "../../src/cli/library.ts";
 import { readProgram } from "../../src/cli/input.ts";
-import { importText, runtimeImport } from "../../src/cli/load.ts";
+import { runText } from "../../src/cli/load.ts";
 import { bindingName, interpretEntry, tensorOf, type Arg, type Binding, type EntryInputs, type Module, type Tensor, type Type } from "../../src/ir/index.ts";
 import { evaluateSize } from "../../src/ir/size.ts";
 import { Adapter, disposeStore, randomNormal, randomUniform, startBackend, tensorsOf, type CompiledProgram, type Model, type WeightStore } from "../../src/runtime/index.ts";
@@ -136,7 +136,7 @@ export async function benchOnnxStep(ort: Ort, spec: string, samples: number, pos
   const chosen = chooseAdapter(program, undefined);
   const compiled = await compileAdapter(program, chosen);
   const { module } = compiled;
-  const code = (await importText(await printProgram(compiled, { types: false, format: false, runtimeImport })))[compiled.exportName] as CompiledProgram;
+  const code = runText(await printProgram(compiled, { types: false, format: false, form: "function" }))[compiled.exportName] as CompiledProgram;
   const backend = await startBackend("wasm");
   const { tf } = backend;
   const { model } = await Adapter.load(code, { base: program.basePath(chosen), backend });

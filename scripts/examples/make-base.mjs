@@ -107,7 +107,7 @@ for (const name of ["config.json", "tokenizer.json", "tokenizer_config.json"])
 
 const options = process.argv.slice(2);
 if (!options.includes("--random-only")) {
-  const cli = fileURLToPath(new URL("dist/cli.js", root));
+  const cli = fileURLToPath(new URL("dist/cli.cjs", root));
   const spec = fileURLToPath(new URL("scripts/examples/base.moe", root));
   const { status } = spawnSync(process.execPath, [cli, "train", spec, "--out", fileURLToPath(run), ...options], { stdio: "inherit" });
   if (status !== 0) process.exit(status ?? 1);

@@ -1,7 +1,5 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, relative, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { relative, resolve } from "node:path";
+import { compileFunction } from "node:vm";
 import type { CheckedAdapter } from "../check/index.ts";
 import { chooseAdapter, compileAdapter, printProgram, type Compiled, type Program } from "../compiler/index.ts";
 import { DiagnosticError, fail } from "../diagnostics/index.ts";
@@ -9,10 +7,11 @@ import { plain } from "../formats/json.ts";
 import { decodeText, parseJsonFile } from "../formats/text.ts";
 import { atomicWrite, NodeHost } from "../runtime/files/index.ts";
 import { Adapter } from "../runtime/adapter.ts";
+import * as runtime from "../runtime/generated.ts";
 import type { BackendName } from "../runtime/backends/types.ts";
 import type { CompiledProgram } from "../runtime/program.ts";
 import { readProgram } from "./input.ts";
-import { library, packageFolder } from "./library.ts";
+import { library } from "./library.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** What every command that runs a spec takes. */
@@ -63,25 +62,15 @@ export async function requireData(path: string, help: string): Promise<void> {
 /** Compiles an adapter and loads the code that was made: the same code that `moec build` writes, without types. */
 export async function executable(chosen: Chosen): Promise<{ readonly compiled: Compiled; readonly code: CompiledProgram }> {
   const compiled = await compileAdapter(chosen.program, chosen.adapter);
-  const text = await printProgram(compiled, { types: false, format: false, runtimeImport });
-  const code = (await importText(text))[compiled.exportName] as CompiledProgram | undefined;
+  const text = await printProgram(compiled, { types: false, format: false, form: "function" });
+  const code = runText(text)[compiled.exportName] as CompiledProgram | undefined;
   if (!code) throw new Error(`the generated module exports no ${compiled.exportName}`);
   return { compiled, code };
 }
 
-/** What generated code imports when the command line runs it: this package's own runtime. */
-export const runtimeImport = pathToFileURL(resolve(packageFolder, "dist/runtime.js")).href;
-
-/** Imports a module's text, by way of a file of its own that is removed at once. */
-export async function importText(text: string): Promise<Record<string, unknown>> {
-  const folder = await mkdtemp(join(tmpdir(), "moec-"));
-  try {
-    const path = join(folder, "program.mjs");
-    await writeFile(path, text);
-    return (await import(/* @vite-ignore */ pathToFileURL(path).href)) as Record<string, unknown>;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+/** Runs what was printed as a function, with this process's own runtime: one runtime and one TensorFlow.js in a process. */
+export function runText(text: string): Record<string, unknown> {
+  return (compileFunction(text, ["runtime"], { filename: "program.js" }) as (helpers: typeof runtime) => Record<string, unknown>)(runtime);
 }
 
 /** `run.json` beside a trained adapter: with the copies of the spec it lets `eval` and `generate` build the same again. */

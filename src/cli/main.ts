@@ -318,4 +318,4 @@ for (const event of ["uncaughtException", "unhandledRejection"] as const) {
   });
 }
 
-await main();
+void main();

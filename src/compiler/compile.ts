@@ -1,5 +1,5 @@
 import type { CheckedAdapter } from "../check/index.ts";
-import { manifestOf, printDeclarations, printTfjs, exportNames } from "../codegen/index.ts";
+import { manifestOf, printDeclarations, printTfjs, exportNames, type TfjsOptions } from "../codegen/index.ts";
 import type { Manifest, TrainSettings } from "../formats/manifest.ts";
 import { printModule, type Module } from "../ir/index.ts";
 import type { Sizes } from "../ir/size.ts";
@@ -86,7 +86,7 @@ function placesOf(module: Module): readonly string[] {
 }
 
 /** The training graph over TensorFlow.js: `X.moe.ts`, or the same as plain JavaScript. */
-export function printProgram(compiled: Compiled, options: { readonly types: boolean; readonly format: boolean; readonly runtimeImport: string }): Promise<string> {
+export function printProgram(compiled: Compiled, options: Pick<TfjsOptions, "types" | "format" | "runtimeImport" | "form">): Promise<string> {
   return printTfjs([compiled], options);
 }
 

@@ -6,7 +6,6 @@ import { interpreter, runCase, type VerifyReport } from "../../src/cli/verify/ru
 import { checkText, loadProgram, type Program } from "../../src/compiler/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { openCheckpoint, type BackendName } from "../../src/runtime/index.ts";
-import { loadText } from "../codegen/run.ts";
 import { shared } from "../support/require.ts";
 
 export type Where = BackendName | "interpreter";
@@ -35,7 +34,7 @@ export async function verifyCase(program: Program, tensors: CaseTensors, where: 
   const checkpoint = adapter && plan.shape.kind === "model" ? await openCheckpoint(host, program.basePath(adapter)) : undefined;
   const base = async (tensor: string): Promise<CaseTensor> => ({ dtype: "F32", shape: checkpoint!.shapes.get(tensor)!, data: Float64Array.from(await checkpoint!.read(tensor)) });
   return runCase(program.checked.context, plan, tensors, {
-    runner: where === "interpreter" ? interpreter : await backendRunner(where, loadText),
+    runner: where === "interpreter" ? interpreter : await backendRunner(where),
     tolerance,
     ...(kinds ? { kinds } : {}),
     ...(checkpoint ? { base } : {}),

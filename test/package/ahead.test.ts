@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,7 +8,7 @@ import { build, type Plugin } from "esbuild";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { configSchema } from "../../src/check/index.ts";
-import { compileCacheFolder } from "../../src/cli/compile-cache.ts";
+import { codeFolder, keepCode, readCode } from "../../src/cli/compiled-code.ts";
 import { library } from "../../src/cli/library.ts";
 import { checkText } from "../../src/compiler/index.ts";
 import { indexSchema } from "../../src/formats/safetensors-index.ts";
@@ -109,22 +109,87 @@ describe.skipIf(process.platform === "win32")("where compiled code is kept", () 
 
   it("in the user's folder for caches, which is made for the user alone", () => {
     const own = caches("own", 0o755);
-    expect(compileCacheFolder({ XDG_CACHE_HOME: own })).toBe(join(own, "moec"));
+    expect(codeFolder({ XDG_CACHE_HOME: own })).toBe(join(own, "moec"));
   });
 
   it("nowhere where anybody else may write", () => {
-    expect(compileCacheFolder({ XDG_CACHE_HOME: caches("open", 0o777) })).toBeUndefined();
+    expect(codeFolder({ XDG_CACHE_HOME: caches("open", 0o777) })).toBeUndefined();
     const inside = caches("inside", 0o755);
     mkdirSync(join(inside, "moec"));
     chmodSync(join(inside, "moec"), 0o775);
-    expect(compileCacheFolder({ XDG_CACHE_HOME: inside })).toBeUndefined();
+    expect(codeFolder({ XDG_CACHE_HOME: inside })).toBeUndefined();
   });
 
   it("not behind a link, and not where no folder can be made", () => {
     const linked = caches("linked", 0o755);
     symlinkSync(caches("elsewhere", 0o755), join(linked, "moec"));
-    expect(compileCacheFolder({ XDG_CACHE_HOME: linked })).toBeUndefined();
+    expect(codeFolder({ XDG_CACHE_HOME: linked })).toBeUndefined();
     writeFileSync(join(root, "file"), "");
-    expect(compileCacheFolder({ XDG_CACHE_HOME: join(root, "file") })).toBeUndefined();
+    expect(codeFolder({ XDG_CACHE_HOME: join(root, "file") })).toBeUndefined();
+  });
+});
+
+describe("compiled code that is kept", () => {
+  const code = { data: new Uint8Array([1, 2, 3, 4, 5]), bytecode: 70_000 };
+
+  it("is read as it was written", () => {
+    const file = join(root, "kept.code");
+    keepCode(file, code);
+    const read = readCode(file)!;
+    expect([...read.data]).toEqual([...code.data]);
+    expect(read.bytecode).toBe(70_000);
+    expect(readdirSync(root).filter((n) => n.startsWith("kept.code"))).toEqual(["kept.code"]);
+    if (process.platform !== "win32") expect(statSync(file).mode & 0o777).toBe(0o600);
+  });
+
+  it("is not taken where a byte is wrong or missing, or where there is none", () => {
+    const file = join(root, "damaged.code");
+    keepCode(file, code);
+    const bytes = readFileSync(file);
+    for (let i = 0; i < bytes.length; i++) {
+      writeFileSync(file, bytes.map((b, at) => (at === i ? b ^ 1 : b)));
+      expect(readCode(file)).toBeUndefined();
+      writeFileSync(file, bytes.subarray(0, i));
+      expect(readCode(file)).toBeUndefined();
+    }
+    expect(readCode(join(root, "none.code"))).toBeUndefined();
+    expect(readCode(root)).toBeUndefined();
+  });
+
+  it("leaves a folder bounded, and other files alone", () => {
+    const folder = join(root, "many");
+    mkdirSync(folder);
+    writeFileSync(join(folder, "mine.txt"), "");
+    for (let i = 0; i < 40; i++) keepCode(join(folder, `c${i}.code`), code);
+    const names = readdirSync(folder);
+    expect(names).toContain("mine.txt");
+    expect(names).toContain("c39.code");
+    expect(names).toHaveLength(33);
+  });
+
+  it("is made by the first run of a command, used by the next, and never asked for", () => {
+    const caches = join(root, "caches");
+    mkdirSync(caches, { mode: 0o755 });
+    const env = { ...process.env, ...(process.platform === "win32" ? { LOCALAPPDATA: caches } : { XDG_CACHE_HOME: caches }), NODE_DISABLE_COMPILE_CACHE: undefined };
+    const check = (more: NodeJS.ProcessEnv = {}): string => {
+      const run = spawnSync(process.execPath, [cli, "check", "examples/loramoe.moe"], { encoding: "utf8", env: { ...env, ...more } });
+      expect(run.status).toBe(0);
+      return run.stdout + run.stderr;
+    };
+    const files = (): string[] => (existsSync(join(caches, "moec")) ? readdirSync(join(caches, "moec")) : []);
+    const first = check({ NODE_DISABLE_COMPILE_CACHE: "1" });
+    expect(files()).toEqual([]);
+    expect(check()).toBe(first);
+    const [name, ...more] = files();
+    expect([name?.startsWith("check-"), more]).toEqual([true, []]);
+    const file = join(caches, "moec", name!);
+    const before = readFileSync(file);
+    expect(check()).toBe(first);
+    // Nothing was compiled that was not in it: it stays as it is.
+    expect(readFileSync(file).equals(before)).toBe(true);
+    // Damaged, it is made again.
+    writeFileSync(file, before.subarray(0, before.length >> 1));
+    expect(check()).toBe(first);
+    expect(readCode(file)).toBeDefined();
   });
 });

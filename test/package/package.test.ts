@@ -33,7 +33,7 @@ describe("the tarball", () => {
     const paths = packed.files.map((f) => f.path);
     expect([...new Set(paths.map((p) => p.split("/")[0]))].sort()).toEqual(["LICENSE", "README.md", "dist", "docs", "package.json", "scripts", "std"]);
     const within = (folder: string): string[] => [...new Set(paths.filter((p) => p.startsWith(`${folder}/`)).map((p) => p.slice(folder.length + 1).split("/")[0]!))].sort();
-    expect(within("dist")).toEqual(["THIRD-PARTY.txt", "chunks", "cli.js", "compiler.js", "prettier.js", "runtime.js", "schemas", "types"]);
+    expect(within("dist")).toEqual(["THIRD-PARTY.txt", "chunks", "cli.cjs", "compiler.js", "main.cjs", "prettier.js", "runtime.js", "schemas", "types"]);
     expect(within("scripts")).toEqual(["build-tfjs-node.mjs", "native"]);
     expect(within("std")).toEqual(readdirSync("std").sort());
     expect(within("docs").every((n) => n.endsWith(".md"))).toBe(true);

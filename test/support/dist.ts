@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from "node:fs
 import { join, resolve } from "node:path";
 
 /** The built command line. */
-export const cli: string = resolve("dist/cli.js");
+export const cli: string = resolve("dist/cli.cjs");
 
 /** Held by the test file that builds, while the others wait. */
 const lock = "node_modules/.moec-dist.lock";

@@ -5,15 +5,15 @@ import type { Arg, Module, Tensor, Type } from "../../ir/index.ts";
 import { optimize, simplify, stack } from "../../passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../../runtime/index.ts";
 import { reorder } from "../../runtime/layout.ts";
-import { importText, runtimeImport } from "../load.ts";
+import { runText } from "../load.ts";
 import { defaultTrain } from "../../check/index.ts";
 import type { Runner } from "./run.ts";
 
 /**
  * Runs a function as generated code on a backend, after all passes: what training runs, not the graph as it was
- * lowered. `load` makes a module of a text.
+ * lowered.
  */
-export async function backendRunner(name: BackendName | "auto", load: (text: string) => Promise<Readonly<Record<string, unknown>>> = importText): Promise<Runner> {
+export async function backendRunner(name: BackendName | "auto"): Promise<Runner> {
   const backend = await startBackend(name);
   const { tf } = backend;
   const run: Runner["run"] = async (module, fn, args) => {
@@ -24,8 +24,8 @@ export async function backendRunner(name: BackendName | "auto", load: (text: str
     const alone: Module = { ...module, entries: new Map([["case", { fn, params: entry.params, results: outputs }]]) };
     const optimized = optimize(alone, { transposeFlags: false }).module;
     const bound = optimized.entries.get("case")!;
-    const text = await printTfjs([{ module: optimized, manifest: caseManifest() }], { types: false, format: false, expose: "functions", runtimeImport });
-    const made = (await load(text))[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;
+    const text = await printTfjs([{ module: optimized, manifest: caseManifest() }], { types: false, format: false, expose: "functions", form: "function" });
+    const made = runText(text)[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;
     const functions = made(tf);
     // A frozen weight may have been given another layout; its values are those of the original's param.
     const given = bound.params.map((binding, i) => {

@@ -21,6 +21,11 @@ export interface TfjsOptions {
   readonly types?: boolean;
   /** Where the runtime is imported from; "moec/runtime" by default. */
   readonly runtimeImport?: string;
+  /**
+   * A module (the default), or the body of a function of `runtime`, which is what `moec/runtime` exports, that returns what the
+   * module would export: plain JavaScript, for running it in this process with this process's own runtime.
+   */
+  readonly form?: "module" | "function";
   /** Prettier's layout (the default); without it the text is right but not pretty. */
   readonly format?: boolean;
   /** `entries` (the default): what the runtime calls. `functions`: every graph function under its own name, for tests and tools. */
@@ -32,16 +37,20 @@ export interface TfjsOptions {
  * Nothing of a spec's or checkpoint's texts gets into the code but as sanitised identifiers, comments and string literals.
  */
 export async function printTfjs(adapters: readonly Compiled[], options: TfjsOptions = {}): Promise<string> {
-  const { types = true, runtimeImport = "moec/runtime", format = true, expose = "entries" } = options;
+  const { types = true, runtimeImport = "moec/runtime", form = "module", format = true, expose = "entries" } = options;
+  if (form === "function" && (types || format)) throw new CodegenError("a function's body has no types, and is not laid out");
   const exported = exportNames(adapters.map((a) => a.manifest.adapter));
   const helpers = new Set<string>(["program"]);
-  const blocks = adapters.map((adapter, i) => printAdapter(adapter, exported[i]!, types, expose, helpers, exported));
+  const blocks = adapters.map((adapter, i) => printAdapter(adapter, exported[i]!, types, form, expose, helpers, exported));
   const file = comment(adapters[0]?.manifest.spec.file ?? "");
+  const names = [...helpers].sort().join(", ");
+  const head = `// Made by moec from ${file}. Do not edit: change the spec and build again.`;
+  if (form === "function") return `${head}\nconst { ${names} } = runtime;\n\n${blocks.join("\n")}\nreturn { ${exported.join(", ")} };\n`;
   const imports = [
     ...(types ? [`import type * as tfjs from "@tensorflow/tfjs-core";`] : []),
-    `import { ${[...helpers].sort().join(", ")}${types ? ", type Entries, type Manifest, type Tf" : ""} } from ${literal(runtimeImport)};`,
+    `import { ${names}${types ? ", type Entries, type Manifest, type Tf" : ""} } from ${literal(runtimeImport)};`,
   ];
-  const text = `// Made by moec from ${file}. Do not edit: change the spec and build again.\n${imports.join("\n")}\n\n${blocks.join("\n")}`;
+  const text = `${head}\n${imports.join("\n")}\n\n${blocks.join("\n")}`;
   return format ? await pretty(text) : text;
 }
 
@@ -51,7 +60,7 @@ async function pretty(text: string): Promise<string> {
   return format(text, { parser: "typescript", plugins: [typescript.default, estree.default as Plugin], printWidth: 120 });
 }
 
-function printAdapter({ module, manifest, doc }: Compiled, name: string, types: boolean, expose: "entries" | "functions", helpers: Set<string>, exported: readonly string[]): string {
+function printAdapter({ module, manifest, doc }: Compiled, name: string, types: boolean, form: "module" | "function", expose: "entries" | "functions", helpers: Set<string>, exported: readonly string[]): string {
   const scope = new ModuleScope(module, types, [...exported, ...exported.flatMap((n) => [`create${n}`, `${n}Types`, `${n}Manifest`])]);
   // Entries are printed under names of their own, so that a graph function may be called as an entry is.
   for (const fn of module.functions.keys()) scope.functions.set(fn, scope.names.fresh(fn, "fn"));
@@ -66,7 +75,7 @@ function printAdapter({ module, manifest, doc }: Compiled, name: string, types: 
   const manifestText = `const ${name}Manifest${types ? ": Manifest" : ""} = ${value(manifest)};\n`;
   const typesText = types ? `${adapterTypes(name, manifest)}\n` : "";
   const docText = docComment(doc === undefined ? [`The adapter ${manifest.adapter}.`] : doc.split("\n"));
-  const made = expose === "functions" ? `export const ${name} = create${name};\n` : `export const ${name} = program${types ? `<${name}Types>` : ""}({ manifest: ${name}Manifest, create: create${name} });\n`;
+  const made = `${form === "module" ? "export " : ""}const ${name} = ${expose === "functions" ? `create${name};\n` : `program${types ? `<${name}Types>` : ""}({ manifest: ${name}Manifest, create: create${name} });\n`}`;
   return `${create}\n${manifestText}\n${typesText}${docText}${made}`;
 }
 

@@ -1,5 +1,6 @@
 import { quietly } from "../quiet.ts";
 import type { BackendHost, TensorFlow } from "../types.ts";
+import { importModule } from "./import.ts";
 import { findPackage } from "./packages.ts";
 import { probeInChild } from "./probe.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
@@ -54,7 +55,7 @@ async function createDawn(): Promise<object> {
   const found = findPackage("webgpu");
   if (!found) throw new Error('the package "webgpu" cannot be found.');
   const url = process.getBuiltinModule("node:url").pathToFileURL(found.entry).href;
-  const { create, globals } = (await import(/* @vite-ignore */ url)) as { create(flags: string[]): object; globals: object };
+  const { create, globals } = (await importModule(url)) as { create(flags: string[]): object; globals: object };
   // GPUBufferUsage, GPUMapMode and the like, which tfjs takes from the global scope.
   for (const [key, value] of Object.entries(globals)) if (!(key in globalThis)) Object.assign(globalThis, { [key]: value });
   return create([]);
