@@ -1,14 +1,15 @@
 import { fail } from "../diagnostics/index.ts";
 import type { BlockItem, BodyItem, Expression, LinearItem, Signature, WeightItem } from "../parser/ast.ts";
 import { applyExperts, expert, routingOf, shareOf, type SiteInput } from "./adapt.ts";
-import { balance, pooledBalance, pooledParts, type Pool } from "./balances.ts";
+import { balance } from "./balances.ts";
 import { asksFor } from "./definition.ts";
 import type { LayerRun } from "./emitter.ts";
 import { SyntaxUnit, type Elaborator } from "./elaborate.ts";
 import { planNamesLayer } from "./layers.ts";
 import { hasBias, type ModelInstance, type ModelNode } from "./model.ts";
-import { planKey, type Field, type PatchBank, type PlannedBalance, type RouterScope, type SitePlace, type SitePlan } from "./plan.ts";
+import { planKey, type Field, type PatchBank, type RouterScope, type SitePlace, type SitePlan } from "./plan.ts";
 import { route, type LazyBatch, type Routed, type RoutingInput } from "./routing.ts";
+import { Pools } from "./pools.ts";
 import { Scope } from "./scope.ts";
 import { applyUpdates } from "./states.ts";
 import { showAxes, type AxisRef, type Callable, type Entity, type Given, type Tensor } from "./values.ts";
@@ -92,10 +93,7 @@ export class Assembly {
   #whole: OpenBlock | undefined;
   #firstPass: RoutingInput["firstPass"];
   #patching: Patching | undefined;
-  /** What balances count over all sites, by the clause. */
-  readonly #pools = new Map<string, Pool>();
-  /** What the layers of the current run give to pools: one of each, for each layer. */
-  #listing: { readonly pool: Pool; readonly parts: ReadonlyMap<string, Tensor> }[] = [];
+  readonly #pools: Pools;
   /** Of every router elaborated so far. */
   readonly #gates: Tensor[] = [];
   /** The run of layers being elaborated. */
@@ -103,6 +101,7 @@ export class Assembly {
 
   constructor(elaborator: Elaborator, model: ModelInstance, adapter: AdapterPlan, options: { readonly statistics: boolean }) {
     this.#elaborator = elaborator;
+    this.#pools = new Pools(elaborator);
     this.#model = model;
     this.#adapter = adapter;
     this.#statistics = options.statistics;
@@ -115,7 +114,7 @@ export class Assembly {
     const asking = [...this.#adapter.sites.values()].find((p) => p.router?.definition.signature && asksFor(p.router.definition.signature, "first_pass"));
     if (asking) this.#firstPass = this.#baseStates(asking, input);
     const { scope, logits, signature } = this.#elaborate(input);
-    this.#settlePools();
+    for (const term of this.#pools.terms()) this.#total("balance", term);
     const rest = logits.axes.filter((a) => a !== this.#sample && a !== this.#position);
     if (rest.length !== 1 || logits.axes.length !== 3) {
       fail("MOE3002", `a language model's result is [position, vocabulary], this is ${showAxes(scope.seen(logits.axes))}`, { at: signature.body.result.span });
@@ -165,7 +164,7 @@ export class Assembly {
   block(item: BlockItem, scope: Scope, x: Tensor, input: ForwardInput): { readonly output: Tensor; readonly balance?: Tensor; readonly gates: readonly Tensor[] } {
     this.#input = input;
     const output = this.#callBlock(item, scope, [{ value: x, expression: item.signature.body.result }], item.signature.body.result);
-    this.#settlePools();
+    for (const term of this.#pools.terms()) this.#total("balance", term);
     return { output, gates: this.#gates, ...(this.#totals.balance ? { balance: this.#totals.balance } : {}) };
   }
 
@@ -339,29 +338,11 @@ export class Assembly {
       applyUpdates(this.#elaborator, plan, routed, input);
     }
     if (!routed || !this.#statistics) return routed;
-    for (const planned of plan.balances) if (planned.reduction === "pooled") this.#pool(planned, plan, place, routed, input);
+    for (const planned of plan.balances) if (planned.reduction === "pooled") this.#pools.add(planned, plan, place, routed, input, this.#run !== undefined);
     const term = balance(this.#elaborator, plan, place, routed, input).balance;
     if (term) this.#total("balance", term);
     if (this.#adapter.groups.length) this.#total("usage", this.#usage(plan, routed.gates));
     return routed;
-  }
-
-  /** Puts what a pooled balance asks for to what other sites of its clause gave. */
-  #pool(planned: PlannedBalance, plan: SitePlan, place: SitePlace, routed: Routed, input: RoutingInput): void {
-    const key = `${planned.clause.span.file}:${planned.clause.span.start}`;
-    const pool = this.#pools.get(key) ?? { planned, plan, place, input, expert: routed.expert, parts: [] };
-    this.#pools.set(key, pool);
-    if (pool.expert !== routed.expert) {
-      fail("MOE3005", `sites with ${pool.expert.size} and with ${routed.expert.size} experts cannot be pooled`, { at: planned.clause.span, help: "give each as many experts, or take the sum or the mean over sites" });
-    }
-    const parts = pooledParts(this.#elaborator, planned, routed, input);
-    if (this.#run) this.#listing.push({ pool, parts });
-    else pool.parts.push(parts);
-  }
-
-  /** Ends what goes over all sites: the terms of pooled balances join the total. */
-  #settlePools(): void {
-    for (const pool of this.#pools.values()) this.#total("balance", pooledBalance(this.#elaborator, pool));
   }
 
   /** Adds to one of the totals. */
@@ -545,14 +526,14 @@ export class Assembly {
           return {
             carried: [same.handle],
             summed: [inner.balance, inner.usage].flatMap((t) => (t ? [t.handle] : [])),
-            listed: this.#listing.flatMap(({ parts }) => [...parts.values()].map((t) => t.handle)),
+            listed: this.#pools.listed,
           };
         },
         ops.at(item.span, () => ops.origin()),
       );
       this.#totals = outerTotals;
       carried = { kind: "tensor", axes, dtype: "f32", handle: results.carried[0] };
-      this.#unlist(results.listed, layers.length);
+      this.#pools.unlist(results.listed, layers.length);
       const summed = [...results.summed];
       for (const key of ["balance", "usage"] as const) {
         const part = inner[key];
@@ -560,26 +541,6 @@ export class Assembly {
       }
     }
     return carried;
-  }
-
-  /** Hands each layer's values of a run to the pools that they belong to. */
-  #unlist(lists: readonly unknown[], layers: number): void {
-    const { ops } = this.#elaborator;
-    let at = 0;
-    for (const { pool, parts } of this.#listing) {
-      const own = [...parts].map(([name, tensor]) => ({ name, tensor, list: lists[at++] }));
-      for (let layer = 0; layer < layers; layer++) {
-        pool.parts.push(
-          new Map(
-            own.map(({ name, tensor, list }) => {
-              const handle = ops.emitter.op("element", [list], { at: layer }, { axes: tensor.axes, dtype: tensor.dtype }, ops.at(pool.planned.clause.span, () => ops.origin()));
-              return [name, { ...tensor, handle }];
-            }),
-          ),
-        );
-      }
-    }
-    this.#listing = [];
   }
 
   /** Layers in runs whose sites are planned alike. */

@@ -15,7 +15,7 @@ export interface Balanced {
 }
 
 /** What a balance's term is multiplied by: its weight, over the number of sites where the mean is asked for. */
-function factorOf(elaborator: Elaborator, { weight, reduction }: PlannedBalance, sites: number): Tensor {
+export function factorOf(elaborator: Elaborator, { weight, reduction }: PlannedBalance, sites: number): Tensor {
   const { ops } = elaborator;
   const share = reduction === "mean" ? sites : 1;
   if (typeof weight === "number") return ops.scalar(weight / share);
@@ -38,64 +38,8 @@ export function balance(elaborator: Elaborator, plan: SitePlan, place: SitePlace
   return { terms, ...(total ? { balance: total } : {}) };
 }
 
-/** Gates that balances count together, whichever site they are of. */
-export interface Pool {
-  readonly planned: PlannedBalance;
-  readonly plan: SitePlan;
-  readonly place: SitePlace;
-  readonly input: RoutingInput;
-  readonly expert: AxisRef;
-  /** What the balance asks for of each router: its gates, and what its text names. */
-  readonly parts: ReadonlyMap<string, Tensor>[];
-}
-
-/** What a pooled balance asks for of one router, every tensor [sample, position, …]. */
-export function pooledParts(elaborator: Elaborator, planned: PlannedBalance, routed: Routed, input: RoutingInput): ReadonlyMap<string, Tensor> {
-  const { ops } = elaborator;
-  const signature = signatureOf(planned);
-  const found = new Map<string, Tensor>();
-  for (const [name, tensor] of [["gates", routed.gates] as const, ...routed.intermediates]) {
-    if (!asksFor(signature, name)) continue;
-    const rows = input.mask.axes;
-    const rest = tensor.axes.filter((a) => !rows.includes(a));
-    const lacking = rows.filter((a) => !tensor.axes.includes(a));
-    found.set(name, ops.transpose(lacking.length ? ops.expand(tensor, [...lacking, ...tensor.axes]) : tensor, [...rows, ...rest]));
-  }
-  return found;
-}
-
-/** The weighted term of a pool: all its sites' samples stand below each other, as if they were one site's. */
-export function pooledBalance(elaborator: Elaborator, pool: Pool): Tensor {
-  const { ops } = elaborator;
-  const { planned, plan, place, input, parts } = pool;
-  const [sample, position] = input.mask.axes as readonly [AxisRef, AxisRef];
-  const stacked = parts.length === 1 ? sample : ops.axes.get("sample", `${parts.length}*${sample.size}`);
-  const stack = (tensors: readonly Tensor[]): Tensor => {
-    const [first] = tensors as readonly [Tensor];
-    if (tensors.length === 1) return first;
-    const rest = first.axes.slice(1);
-    // Samples are counted when a batch arrives, sites now: sites are joined along an axis of their own, which then joins the samples.
-    const one = ops.axes.get("one", 1);
-    const site = ops.axes.get("site", tensors.length);
-    const each = tensors.map((t) => ops.reshape(ops.transpose(t, [sample, ...rest]), [one, sample, ...rest]));
-    const joined = ops.emit("concat", each, { axes: each.map(() => one.name), as: site }, [site, sample, ...rest], first.dtype);
-    return ops.reshape(joined, [stacked, ...rest]);
-  };
-  return ops.inside("balance", () =>
-    ops.at(planned.clause.span, () => {
-      const names = [...(parts[0]?.keys() ?? [])];
-      const tensors = new Map(names.map((name) => [name, stack(parts.map((p) => p.get(name)!))]));
-      const mask = stack(parts.map(() => input.mask));
-      const kind = stack(parts.map(() => input.kind));
-      const gates = tensors.get("gates") ?? ops.expand(ops.scalar(0), [stacked, position, pool.expert]);
-      const routed = { gates, expert: pool.expert, intermediates: tensors };
-      const term = balanceTerm(elaborator, planned, plan, place, routed, { ...input, mask, kind });
-      return ops.arithmetic("mul", term, factorOf(elaborator, planned, 1));
-    }),
-  );
-}
-
-function balanceTerm(
+/** A balance's term on gates, before it is weighted. */
+export function balanceTerm(
   elaborator: Elaborator,
   planned: PlannedBalance,
   plan: SitePlan,

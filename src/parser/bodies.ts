@@ -123,33 +123,31 @@ export abstract class BodyParser extends ParameterParser {
   /** `from "transformer.h" or "h"`: the names that checkpoints have for a part, the usual one first. */
   private readonly from: ParserMethod<[], StringLiteral[] | undefined> = this.RULE("from", (): StringLiteral[] | undefined => {
     this.CONSUME(t.From);
-    const first = this.wantString(1);
-    const names = first ? [first] : [];
-    this.MANY(() => {
-      this.CONSUME(t.Or);
-      const other = this.wantString(2);
-      this.ACTION(() => {
-        if (other) names.push(other);
-      });
-    });
+    const names = this.strings(t.Or);
     return this.ACTION(() => (names.length > 0 ? names : undefined));
   });
 
   private readonly unused: ParserMethod<[], UnusedItem> = this.RULE("unused", (): UnusedItem => {
     const start = this.here;
     this.CONSUME(t.Unused);
+    const names = this.strings(t.Comma);
+    const when = this.OPTION({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.when) });
+    return this.ACTION(() => ({ kind: "unused", span: this.spanFrom(start), ...this.docAt(start), names, ...(when ? { when } : {}) }));
+  });
+
+  /** Strings with a token between them. */
+  private strings(between: TokenType): StringLiteral[] {
     const first = this.wantString(1);
     const names = first ? [first] : [];
     this.MANY(() => {
-      this.CONSUME(t.Comma);
+      this.CONSUME(between);
       const other = this.wantString(2);
       this.ACTION(() => {
         if (other) names.push(other);
       });
     });
-    const when = this.OPTION({ GATE: () => this.clause(), DEF: () => this.SUBRULE(this.when) });
-    return this.ACTION(() => ({ kind: "unused", span: this.spanFrom(start), ...this.docAt(start), names, ...(when ? { when } : {}) }));
-  });
+    return names;
+  }
 
   private readonly when: ParserMethod<[], Expression> = this.RULE("when", (): Expression => {
     this.CONSUME(t.When);

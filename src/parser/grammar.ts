@@ -204,8 +204,24 @@ export class MoeParser extends DefinitionParser {
       const made = this.SUBRULE2(this.segment);
       this.ACTION(() => segments.push(...made));
     });
+    this.blankInPath(segments);
     return this.ACTION(() => ({ span: this.spanFrom(start), segments }));
   });
+
+  /** `mlp up_proj` or `up_ proj`: one mistake, told once. Which of the two was meant is not known, so the path leads nowhere. */
+  private blankInPath(segments: PathSegment[]): void {
+    const last = segments.at(-1);
+    if (this.RECORDING_PHASE || !last || last.braces || !this.next(t.PathPiece) || !this.next(t.LCurly, 2) || !this.sameLine()) return;
+    const piece = { span: this.spanOfNext(), text: this.LA(1).image };
+    const oneName = last.globs[0]!.text.endsWith("_") || piece.text.startsWith("_");
+    this.unexpected("MOE1001", `expected \`{\` after the path, but found ${this.found()}`, {
+      at: this.spanOfNext(),
+      label: "a path has no blanks",
+      fixes: [{ title: oneName ? "remove the blank" : "write `.`", edits: [{ span: { ...piece.span, start: this.last, end: this.here }, text: oneName ? "" : "." }], safe: false }],
+    });
+    this.SKIP_TOKEN();
+    segments.length = 0;
+  }
 
   private readonly segment: ParserMethod<[], PathSegment[]> = this.RULE("segment", (): PathSegment[] => {
     const start = this.here;

@@ -14,6 +14,7 @@ const around = {
 };
 
 const cases: readonly [keyof typeof around, string][] = [
+  ["file", "base b = llama(\"m\")\nadapter A on b {\n  at layers.*.mlp.up_ proj {\n    unfreeze\n  }\n}"],
   ["at", "experts a[3 = lora(rank: 4)"],
   ["at", "experts a[3] = lora(rank: 4"],
   ["at", "experts a[3] = lora(rank 4, alpha: 2)"],
