@@ -35,7 +35,7 @@ export const backendCodes = codes({
     title: "MOEC_WASM_THREADS is no number of threads",
     explain:
       "The variable MOEC_WASM_THREADS sets how many threads the wasm backend runs on in Node: a whole number from 1 to 8. " +
-      "Without it moec takes as many as there are cores, or as a container's share of them allows, up to four. " +
+      "Without it moec takes half of the cores, or of a container's share of them, up to four. " +
       "More threads than free cores cost far more than they give.",
   },
 });

@@ -26,8 +26,11 @@ export function coresHere(): Cores {
 }
 
 /**
- * How many threads wasm runs on: what MOEC_WASM_THREADS says, else the cores there are, or a container's share of them, up
- * to four. MOE5205 where the variable holds no number of threads.
+ * How many threads wasm runs on: what MOEC_WASM_THREADS says, else half of the cores there are, or of a container's share of
+ * them, up to four. MOE5205 where the variable holds no number of threads.
+ *
+ * Half, as TensorFlow.js itself does it: two of the cores that a machine tells are often one core's two threads, and a
+ * thread that finds no free core holds up every kernel (docs/backends.md has what that costs).
  */
 export function wasmThreads(env: Readonly<Record<string, string | undefined>>, { available, quota }: Cores): number {
   const wanted = env["MOEC_WASM_THREADS"];
@@ -36,12 +39,12 @@ export function wasmThreads(env: Readonly<Record<string, string | undefined>>, {
     if (/^\d+$/.test(wanted) && count >= 1 && count <= MOST) return count;
     fail("MOE5205", `MOEC_WASM_THREADS is ${JSON.stringify(wanted)}: expected a whole number from 1 to ${MOST}.`, {
       notes: ["TensorFlow.js's WebAssembly has room for eight threads."],
-      help: "Without the variable moec takes the number of cores, at most four.",
+      help: "Without the variable moec takes half of the cores, at most four.",
     });
   }
   const [time, period] = (quota ?? "max").trim().split(/\s+/).map(Number);
-  const share = time! > 0 && period! > 0 ? Math.floor(time! / period!) : Infinity; // "max" is no number: no limit
-  return Math.max(1, Math.min(WANTED, available, share));
+  const share = time! > 0 && period! > 0 ? time! / period! : Infinity; // "max" is no number: no limit
+  return Math.max(1, Math.min(WANTED, Math.floor(Math.min(available, share) / 2)));
 }
 
 /** What `startThreaded` uses of tfjs-backend-wasm. */
