@@ -77,7 +77,10 @@ export function random(tf: Tf, distribution: "uniform" | "normal", seed: number,
 export function logSoftmax(tf: Tf, x: Tensor): Tensor {
   return tf.tidy(() => {
     const shifted = tf.sub(x, tf.max(x, -1, true));
-    return tf.sub(shifted, tf.log(tf.sum(tf.exp(shifted), -1, true)));
+    const powers = tf.exp(shifted);
+    const total = tf.log(tf.sum(powers, -1, true));
+    powers.dispose(); // as large as x, and the result comes yet
+    return tf.sub(shifted, total);
   });
 }
 
@@ -89,7 +92,14 @@ export function logSoftmax(tf: Tf, x: Tensor): Tensor {
 export function oneHot(tf: Tf, indices: Tensor, classes: Tensor): Tensor {
   return tf.tidy(() => {
     const own = tf.reshape(indices, [indices.size, 1]);
-    const hot = onWasm(tf) ? tf.relu(tf.sub(1, tf.abs(tf.sub(floatOf(tf, own), floatOf(tf, classes))))) : floatOf(tf, tf.equal(own, classes));
+    if (!onWasm(tf)) return tf.reshape(floatOf(tf, tf.equal(own, classes)), [...indices.shape, classes.size]);
+    let hot = tf.sub(floatOf(tf, own), floatOf(tf, classes));
+    // As wide as a vocabulary: each is freed as soon as the next is there.
+    for (const next of [tf.abs, (x: Tensor) => tf.sub(1, x), tf.relu]) {
+      const last = hot;
+      hot = next(last);
+      last.dispose();
+    }
     return tf.reshape(hot, [...indices.shape, classes.size]);
   });
 }
