@@ -150,8 +150,6 @@ adapter Mixed on llama {
     expect(explanation.batch).toEqual({ sample: expect.any(Number), position: expect.any(Number) });
     expect(explanation.peaks.map((p) => p.entry)).toEqual(["logits", "evaluate", "gradients", "accumulate", "update"]);
     for (const p of explanation.peaks) expect(p.after).toBeLessThanOrEqual(p.before);
-    const evaluate = explanation.peaks.find((p) => p.entry === "evaluate")!;
-    expect(evaluate.after).toBeLessThan(evaluate.before);
     expect(explanation.places.map((p) => [p.places, p.turns])).toEqual([[["layers.mlp.down_proj"], 2]]);
     const [place] = explanation.places;
     expect(place!.rewrites.map((r) => r.rule)).toEqual(expect.arrayContaining([1, 2, 6]));
