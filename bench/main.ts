@@ -3,6 +3,8 @@
  *     npm run bench -- --quick           the same at small sizes, into build/bench/results
  *     npm run bench -- onnx --install    a prototype: the same graphs on ONNX Runtime beside wasm
  *     npm run bench -- NAME [options]    one benchmark; the heads of the files beside this one list the options
+ *
+ * wasm runs on one thread, whatever machine this is, unless MOEC_WASM_THREADS says otherwise: ratios stay comparable.
  */
 import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -47,6 +49,7 @@ const { positionals, values } = parseArgs({
   },
 });
 
+process.env["MOEC_WASM_THREADS"] ||= "1";
 const backend = (values.backend ?? "wasm") as BackendName;
 const { quick } = values;
 /** Quick numbers are no results: they do not overwrite any. */

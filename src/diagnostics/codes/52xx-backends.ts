@@ -30,4 +30,12 @@ export const backendCodes = codes({
       "tfjs-node and tfjs-node-gpu each bring TensorFlow's own library and register it under one name, so a process can hold " +
       "only the one that was started first. Use one of the two, or two processes.",
   },
+  MOE5205: {
+    severity: "error",
+    title: "MOEC_WASM_THREADS is no number of threads",
+    explain:
+      "The variable MOEC_WASM_THREADS sets how many threads the wasm backend runs on in Node: a whole number from 1 to 8. " +
+      "Without it moec takes half of the cores, or of a container's share of them, up to four. " +
+      "More threads than free cores cost far more than they give.",
+  },
 });

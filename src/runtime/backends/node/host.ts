@@ -4,6 +4,7 @@ import { importModule } from "./import.ts";
 import { findPackage } from "./packages.ts";
 import { probeInChild } from "./probe.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
+import { coresHere, startThreaded, wasmThreads, type WasmPackage } from "./threads.ts";
 
 /** Node: packages are found beside moec or in the user's project, the GPU comes from the package `webgpu` (Dawn). */
 export const nodeHost: BackendHost = {
@@ -27,6 +28,12 @@ export const nodeHost: BackendHost = {
     const path = process.getBuiltinModule("node:path");
     const entry = findPackage("@tensorflow/tfjs-backend-wasm")?.entry;
     return entry === undefined ? undefined : path.dirname(entry) + path.sep;
+  },
+
+  wasmThreads() {
+    const count = wasmThreads(process.env, coresHere());
+    if (count === 1) return undefined;
+    return { count, make: async (module) => startThreaded(module as WasmPackage, findPackage("@tensorflow/tfjs-backend-wasm")!.root, count) };
   },
 
   async provideGpu() {

@@ -1,8 +1,9 @@
-import { describeAdapter, reasonOf, type AdapterInfo } from "../launch.ts";
+import { describeAdapter, describeWasm, reasonOf, type AdapterInfo } from "../launch.ts";
 import { engineNameOf, howToRepair, packagesOf } from "../packages.ts";
 import type { BackendName, BackendReport } from "../types.ts";
 import { findPackage } from "./packages.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
+import { coresHere, startThreaded, wasmThreads } from "./threads.ts";
 
 /** A backend that says nothing for so long is taken for hung. */
 const LIMIT_MS = 60_000;
@@ -14,6 +15,9 @@ interface Finding {
   readonly adapter?: AdapterInfo;
   readonly tensorflow?: string;
   readonly gpu?: boolean;
+  readonly threads?: number;
+  /** Why more threads than one did not start. */
+  readonly alone?: string;
 }
 
 /**
@@ -31,7 +35,7 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
     main: main.entry,
     engineName: engineNameOf[name],
     ...(name === "webgpu" ? { dawn: process.getBuiltinModule("node:url").pathToFileURL(packages[0]!.entry).href } : {}),
-    ...(name === "wasm" ? { wasmPath: main.entry.replace(/[^\\/]+$/, "") } : {}),
+    ...(name === "wasm" ? { wasmPath: main.entry.replace(/[^\\/]+$/, ""), package: main.root, threads: wasmThreads(process.env, coresHere()) } : {}),
   };
   const { finding, failure } = await runChild(JSON.stringify(job));
   const help = howToRepair(name);
@@ -49,7 +53,7 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
       return { name, usable: true, version, device, software, milliseconds, ...(software ? { help: slow } : {}) };
     }
     case "wasm":
-      return { name, usable: true, version, device: "CPU, WebAssembly with SIMD, one thread", milliseconds };
+      return { name, usable: true, version, ...describeWasm(finding.threads ?? 1, finding.alone), milliseconds };
     case "cpu":
       return { name, usable: true, version, device: "CPU, JavaScript", milliseconds };
   }
@@ -87,12 +91,13 @@ async function runChild(job: string): Promise<{ finding?: Finding; failure: stri
 
 /**
  * What the child runs. A text and not a file, so that it needs no place beside whatever bundle moec is in; and not
- * `launch`, because the bundle that holds `launch` may be a command. Errors are told, not thrown; a crash tells itself.
+ * `launch`, because the bundle that holds `launch` may be a command; of moec it holds one function that needs nothing else. Errors are told, not thrown; a crash tells itself.
  */
 const program = `
 import { createRequire } from "node:module";
 import util from "node:util";
 const job = JSON.parse(process.argv[1]);
+const startThreaded = ${startThreaded.toString()};
 const write = (finding) => process.stdout.write(${JSON.stringify(MARK)} + JSON.stringify(finding) + "\\n");
 const said = [];
 for (const key of ["log", "info", "warn", "error"]) console[key] = (...parts) => said.push(...parts);
@@ -115,6 +120,14 @@ try {
   const tf = require(job.core);
   const main = require(job.main);
   if (job.wasmPath) main.setWasmPaths(job.wasmPath);
+  if (job.threads > 1) {
+    const entry = tf.engine().registryFactory[job.engineName];
+    const make = entry.factory;
+    entry.factory = () => startThreaded(main, job.package, job.threads).catch((error) => {
+      finding.alone = String(error?.message ?? error);
+      return make();
+    });
+  }
   if (!(await tf.setBackend(job.engineName))) {
     const why = said.find((p) => p instanceof Error) ?? said.at(-1) ?? "TensorFlow.js gave no reason";
     throw new Error(String(why.message ?? why).replace(/^Initialization of backend \\w+ failed\\s*/, ""));
@@ -136,6 +149,7 @@ try {
   times.sort((x, y) => x - y);
   finding.milliseconds = Math.round(times[times.length >> 1] * 100) / 100;
   const backend = tf.backend();
+  if (job.threads) finding.threads = main.getThreadsCount();
   if (backend.binding) {
     finding.tensorflow = backend.binding.TF_Version;
     finding.gpu = backend.isUsingGpuDevice;
