@@ -248,6 +248,8 @@ export class Builder {
   }
   list(elements: readonly Value[]): Value { return this.one("list", elements, {}); }
   element(list: Value, at: number): Value { return this.one("element", [list], { at }); }
+  pack(list: Value, as: Axis): Value { return this.one("pack", [list], { as }); }
+  unpack(x: Value, axis: string): Value { return this.one("unpack", [x], { axis }); }
   release(values: readonly Value[]): void { this.op("release", values, {}); }
 
   #value(x: Operand, like?: TensorType): Value {

@@ -186,6 +186,10 @@ export interface OpAttributes {
   list: None;
   /** (list) -> the element at `at`. */
   element: { readonly at: number };
+  /** (list) -> its tensors along a new first axis. */
+  pack: { readonly as: Axis };
+  /** -> the tensors along an axis, as a list. */
+  unpack: { readonly axis: string };
   /** Frees values made in this function, right after their last use; no results. Placed by the release pass only. */
   release: None;
 }

@@ -184,6 +184,8 @@ export const derivatives: { readonly [K in OpName]: DerivativeRow<K> } = {
   fold: "function",
   list: "function",
   element: "function",
+  pack: [({ b, dy, attributes }) => b.unpack(dy, attributes.as.name)],
+  unpack: [({ b, dy, attributes, ...a }) => b.pack(dy, ownAxis(x0(a), attributes.axis))],
   release: "none",
 };
 

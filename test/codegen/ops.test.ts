@@ -221,6 +221,15 @@ for (const backend of ["cpu", "wasm"]) {
       });
     }
 
+    it("packs lists and takes tensors apart", async () => {
+      const m = new ModuleBuilder();
+      define(m, "f", (b) => {
+        const [parts, h, one] = [b.param(listOf(3, f(sample, inAxis)), "parts"), b.param(x, "h"), b.param(listOf(1, f(inAxis)), "one")];
+        return [b.pack(parts, axis("layer", 3)), b.unpack(h, "in"), b.unpack(b.pack(parts, axis("layer", 3)), "layer"), b.pack(one, axis("layer", 1))];
+      });
+      await check(m.finish(), "f", [[1, 2, 3].map((s) => filled(f(sample, inAxis), s)), filled(x, 1), [filled(f(inAxis), 2)]]);
+    });
+
     it("sizes that only a product or a list shows", async () => {
       const m = new ModuleBuilder();
       define(m, "f", (b) => {
@@ -236,7 +245,7 @@ for (const backend of ["cpu", "wasm"]) {
 
 it("every operation has a case", () => {
   const covered = new Set<OpName>(cases.flatMap((c) => c.ops));
-  for (const op of ["fill", "random", "call", "fold", "list", "element", "release"] as const) covered.add(op);
+  for (const op of ["fill", "random", "call", "fold", "list", "element", "pack", "unpack", "release"] as const) covered.add(op);
   expect([...covered].sort()).toEqual([...Object.keys(rows), "call", "fold", "list", "release"].sort());
 });
 

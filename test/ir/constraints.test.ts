@@ -64,6 +64,8 @@ const sound: { readonly [K in OpName]: Case<K> } = {
   fold: [[f(b), weights], fold],
   list: [[x, x], {}],
   element: [[weights], { at: 2 }],
+  pack: [[weights], { as: axis("layer", 3) }],
+  unpack: [[x], { axis: "a" }],
   release: [[x], {}],
 };
 
@@ -126,6 +128,10 @@ const broken: Record<string, readonly [readonly Type[], object]> = {
   "fold.C6": [[f(b), weights], { ...fold, fn: "counts", summed: 1 }],
   "list.C1": [[x, f(b, a)], {}],
   "element.C1": [[weights], { at: 3 }],
+  "pack.C1": [[weights], { as: axis("layer", 4) }],
+  "pack.C2": [[listOf(3, f(a, b))], { as: axis("a", 3) }],
+  "unpack.C1": [[x], { axis: "z" }],
+  "unpack.C2": [[f(n, b)], { axis: "n" }],
   "release.C1": [[numberType], {}],
 };
 // Rows that share their constraints share their negative cases.
