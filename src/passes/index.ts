@@ -30,8 +30,8 @@ export { type StackOptions, type Stacked, stack } from "./stack.ts";
 export interface OptimizeOptions {
   /** Makes the entries `accumulate` and `update`, where something is trainable. */
   readonly train?: UpdateSettings;
-  /** Whether the target multiplies transposed matrices without a penalty. */
-  readonly transposeFlags: boolean;
+  /** What a product's transpose flag costs (`LayoutOptions`). */
+  readonly transposeFlags: number | false;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
   /** What backward makes again rather than keep; by default what is cheap to make. */

@@ -58,13 +58,13 @@ describe("passes keep what a module computes", () => {
       }), runs);
     });
 
-  for (const transposeFlags of [false, true])
-    it(`layout, ${transposeFlags ? "with" : "without"} transpose flags`, () => {
+  for (const transposeFlags of [false, 0, 1.5] as const)
+    it(`layout, ${transposeFlags === false ? "without transpose flags" : `with transpose flags at ${transposeFlags} passes`}`, () => {
       fc.assert(fc.property(modules, ({ seed, size }) => {
         const module = randomModule(seed, size);
         const made = layout(module, { transposeFlags }).module;
         same(module, made, "f");
-        positional(made, transposeFlags);
+        positional(made, transposeFlags !== false);
       }), runs);
     });
 
@@ -101,10 +101,10 @@ describe("passes keep what a module computes", () => {
   it("optimize is sound after every pass", () => {
     fc.assert(fc.property(modules, ({ seed, size }) => {
       const module = randomModule(seed, size);
-      const transposeFlags = seed % 2 === 0;
+      const transposeFlags = ([false, 0, 1.5] as const)[Math.abs(seed) % 3]!;
       const made = optimize(module, { transposeFlags, debug: true }).module;
       same(module, made, "f");
-      positional(made, transposeFlags);
+      positional(made, transposeFlags !== false);
     }), { ...runs, numRuns: 25 });
   });
 });

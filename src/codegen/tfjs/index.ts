@@ -41,7 +41,8 @@ export async function printTfjs(adapters: readonly Compiled[], options: TfjsOpti
     ...(types ? [`import type * as tfjs from "@tensorflow/tfjs-core";`] : []),
     `import { ${[...helpers].sort().join(", ")}${types ? ", type Entries, type Manifest, type Tf" : ""} } from ${literal(runtimeImport)};`,
   ];
-  const text = `// Made by moec from ${file}. Do not edit: change the spec and build again.\n${imports.join("\n")}\n\n${blocks.join("\n")}`;
+  const backend = adapters[0]?.manifest.backend;
+  const text = `// Made by moec from ${file}${backend === undefined ? "" : `, laid out for ${backend}`}. Do not edit: change the spec and build again.\n${imports.join("\n")}\n\n${blocks.join("\n")}`;
   return format ? await pretty(text) : text;
 }
 
