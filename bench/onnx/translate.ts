@@ -193,6 +193,10 @@ class Translator {
         return this.#number(operands[0] as HostNumber);
       case "random":
         return this.#draw(attributes("random"), operands as readonly HostNumber[], dims);
+      case "chance": {
+        const { least, ...draw } = attributes("chance");
+        return g.node("GreaterOrEqual", [this.#draw({ ...draw, distribution: "uniform" }, operands as readonly HostNumber[], dims), g.constant("f32", [], [least])]);
+      }
       case "log1p":
         return g.node("Log", [g.node("Add", [x.name, g.constant("f32", [], [1])])]);
       case "rsqrt":

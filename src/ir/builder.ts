@@ -133,6 +133,9 @@ export class Builder {
   extent(axes: readonly Axis[]): Value {
     return this.one("extent", [], { axes });
   }
+  chance(seed: Value, step: Value, layer: Value, stream: number, axes: readonly Axis[], least: number): Value {
+    return this.one("chance", [seed, step, layer], { stream, axes, least });
+  }
   random(seed: Value, step: Value, layer: Value, stream: number, axes: readonly Axis[], distribution: "uniform" | "normal" = "uniform"): Value {
     return this.one("random", [seed, step, layer], { stream, axes, distribution });
   }

@@ -82,6 +82,7 @@ export const derivatives: { readonly [K in OpName]: DerivativeRow<K> } = {
   fill: "none",
   extent: "none",
   random: "none",
+  chance: "none",
 
   neg: [({ b, dy }) => b.neg(dy)],
   abs: [({ b, dy, ...a }) => b.mul(dy, b.sign(x0(a)))],

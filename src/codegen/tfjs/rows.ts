@@ -105,6 +105,12 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const code = `${scope.module.helper("random")}(tf, "${distribution}", ${seed}, ${step}, ${layer}, ${stream}, ${scope.shape(axes)})`;
     return plain(cast(scope, code, result(op)));
   },
+  chance: (op, scope) => {
+    const { stream, axes, least } = op.attributes;
+    const [seed, step, layer] = [at(op, 0), at(op, 1), at(op, 2)].map((v) => scope.name(v));
+    const code = `${scope.module.helper("chance")}(tf, ${number(least)}, ${seed}, ${step}, ${layer}, ${stream}, ${scope.shape(axes)})`;
+    return plain(cast(scope, code, result(op)));
+  },
 
   // — elementwise —
   neg: elementwise("tf.neg"),
