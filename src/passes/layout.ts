@@ -353,7 +353,8 @@ class Writer {
     const b = this.#b;
     const [x, y] = [this.#now(op.operands[0]!), this.#now(op.operands[1]!)];
     const { over } = op.attributes;
-    const hint = this.#hints.get(op.results[0]!);
+    // Where no user asks for an order, the one it was written in: tokens first, as most of what it meets.
+    const hint = this.#hints.get(op.results[0]!) ?? namesOf(op.results[0]!);
     const [nx, ny] = [namesOf(x), namesOf(y)];
     const alone = nx.every((n) => ny.includes(n)) && ny.every((n) => nx.includes(n));
     if (over.length === 0 || alone) {

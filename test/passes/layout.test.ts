@@ -59,6 +59,15 @@ describe("layout", () => {
     expect([opsFor(64, false), opsFor(64, 1.5), opsFor(2 ** 14, 1.5), opsFor(2 ** 14, 0)]).toEqual([["transpose", "dot"], ["dot"], ["transpose", "dot"], ["dot"]]);
   });
 
+  it("keeps a product's rows first where no user asks for an order, though its other operand is the smaller one to move", () => {
+    const [rows, wide, rank] = [axis("t", 16), axis("w", 256), axis("r", 2)];
+    const module = moduleOf((m) => m.define("f", (b) => {
+      const [u, A, p, V] = [b.param(f(rows, rank)), b.param(f(wide, rank)), b.param(f(rows, wide)), b.param(f(wide, O))];
+      return [b.dot(b.mul(b.dot(u, A, ["r"]), p), V, ["w"])];
+    }));
+    expect(opsOf(layout(module, { transposeFlags: false }).module.functions.get("f")!).map((op) => op.op)).toEqual(["transpose", "dot", "mul", "dot"]);
+  });
+
   it("lays out frozen weights through calls and among a fold's shared values", () => {
     const m = new ModuleBuilder();
     const frozen = (name: string): Weight => ({ name, type: f(O, I), trainable: false, decay: false, initializer: { kind: "checkpoint" }, sources: [{ tensor: name, order: ["o", "i"] }] });
