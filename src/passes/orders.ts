@@ -41,6 +41,12 @@ export function hintsOf(fn: GraphFunction, wanted: readonly (Order | undefined)[
       case "list":
         op.operands.forEach((v) => hint(v, own));
         break;
+      case "pack":
+        hint(x, own?.filter((n) => n !== op.attributes.as.name));
+        break;
+      case "unpack":
+        hint(x, own && [op.attributes.axis, ...own]);
+        break;
       case "sum":
       case "mean":
       case "reduce_max":

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Module, interpret } from "../../src/ir/index.ts";
-import { differentiate, hoist, layout, mergeRows, optimize, release, removeDead, simplify, stack } from "../../src/passes/index.ts";
+import { differentiate, hoist, layout, mergeRows, optimize, postpone, release, removeDead, simplify, stack } from "../../src/passes/index.ts";
 import { opsOf } from "../../src/passes/tools.ts";
 import { difference, finiteDifferences, numbers, randomArg, sound } from "./support.ts";
 import { modules, randomModule } from "./random-graphs.ts";
@@ -48,6 +48,7 @@ describe("passes keep what a module computes", () => {
     "simplify without stops": (m) => simplify(m, { dropStops: true }),
     removeDead,
     hoist,
+    postpone,
     release: (m) => release(m).module,
   };
   for (const [name, pass] of Object.entries(passes))
