@@ -7,7 +7,7 @@
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import { interpret, tensorOf, type Arg, type Module, type Tensor } from "../../src/ir/index.ts";
 import { evaluateSize } from "../../src/ir/size.ts";
-import { startBackend, type Tf } from "../../src/runtime/index.ts";
+import { startBackend, type Backend } from "../../src/runtime/index.ts";
 import { interleave, machine, type Measured, type Side } from "../measure.ts";
 import { frozen, generated, makeData, type LinearSizes } from "../sides.ts";
 import { difference, onnxEntry, type Numbers, type OnnxEntry } from "./entry.ts";
@@ -56,9 +56,9 @@ const numbersOf = (tensors: readonly TfTensor[]): Numbers[] => tensors.map((t) =
 const ordered = (entry: OnnxEntry, got: Feeds): Numbers[] => entry.outputs.map((o) => got[o[0]!]!.data);
 
 /** ONNX Runtime against the interpreter, which computes in float64, at a size that it can do. */
-async function check(ort: Ort, tf: Tf): Promise<number> {
+async function check(ort: Ort, backend: Backend): Promise<number> {
   const small: LinearSizes = { samples: 4, positions: 16, in: 48, out: 72, experts: 8, rank: 4 };
-  const { module, args: given } = await generated(tf, small, makeData(tf, small), "loramoe");
+  const { module, args: given } = await generated(backend, small, makeData(backend.tf, small), "loramoe");
   const args = numbersOf(given);
   const fn = module.functions.get("step")!;
   const inputs = fn.params.map(({ type }, i): Arg => {
@@ -76,9 +76,9 @@ async function check(ort: Ort, tf: Tf): Promise<number> {
 export async function benchOnnxLinear(ort: Ort, s: LinearSizes, rounds: number): Promise<OnnxLinear> {
   const backend = await startBackend("wasm");
   const { tf } = backend;
-  const error = await check(ort, tf);
+  const error = await check(ort, backend);
   const data = makeData(tf, s);
-  const moec = await generated(tf, s, data, "loramoe");
+  const moec = await generated(backend, s, data, "loramoe");
   const { module } = moec;
   const args = numbersOf(moec.args);
   const [W, Wt, x, C] = numbersOf([data.W, data.Wt, data.x, data.C]) as Float32Array[];

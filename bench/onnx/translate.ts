@@ -2,7 +2,7 @@
  * A graph after all passes, the one that `codegen/tfjs` prints, as one ONNX graph: what an ONNX target would have to be,
  * as far as a measurement needs it. Sizes are numbers and functions are written out where they are called.
  */
-import type { Axis, DType, Module, Op, OpAttributes, OpName, TensorType, Value } from "../../src/ir/index.ts";
+import type { Axis, DType, ListType, Module, Op, OpAttributes, OpName, TensorType, Value } from "../../src/ir/index.ts";
 import { randomStream } from "../../src/ir/index.ts";
 import { evaluateSize } from "../../src/ir/size.ts";
 import { Graph, type Tensor } from "./model.ts";
@@ -127,6 +127,17 @@ class Translator {
         return [operands as readonly Node[]];
       case "element":
         return [(operands[0] as readonly Node[])[(op.attributes as OpAttributes["element"]).at]!];
+      case "pack": {
+        const parts = operands[0] as readonly Node[];
+        const rows = parts.map((part) => this.#graph.node("Unsqueeze", [part.name, this.#graph.constant("i64", [1], [0])]));
+        return [{ name: this.#graph.node("Concat", rows, { axis: 0 }), type: op.results[0]!.type as TensorType }];
+      }
+      case "unpack": {
+        const x = operands[0] as Node;
+        const { count, of } = op.results[0]!.type as ListType;
+        const axis = x.type.axes.findIndex((a) => a.name === (op.attributes as OpAttributes["unpack"]).axis);
+        return [Array.from({ length: count }, (_, i): Node => ({ name: this.#graph.node("Gather", [x.name, this.#graph.constant("i64", [], [i])], { axis }), type: of }))];
+      }
       case "fold":
         return this.#fold(op.attributes as OpAttributes["fold"], operands);
       default: {
@@ -182,6 +193,10 @@ class Translator {
         return this.#number(operands[0] as HostNumber);
       case "random":
         return this.#draw(attributes("random"), operands as readonly HostNumber[], dims);
+      case "chance": {
+        const { least, ...draw } = attributes("chance");
+        return g.node("GreaterOrEqual", [this.#draw({ ...draw, distribution: "uniform" }, operands as readonly HostNumber[], dims), g.constant("f32", [], [least])]);
+      }
       case "log1p":
         return g.node("Log", [g.node("Add", [x.name, g.constant("f32", [], [1])])]);
       case "rsqrt":

@@ -4,7 +4,7 @@
  */
 import type { Scalar, Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
-import { randomNormal, randomUniform } from "./backends/random.ts";
+import { randomAtLeast, randomNormal, randomUniform } from "./backends/random.ts";
 import { floatOf, onWasm } from "./portable.ts";
 import type { BatchInput, CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
@@ -71,6 +71,13 @@ export function random(tf: Tf, distribution: "uniform" | "normal", seed: number,
   const draw = distribution === "uniform" ? randomUniform : randomNormal;
   draw(values, seed, step, stream * LAYERS_PER_STREAM + layer);
   return tf.tensor(values, shape, "float32");
+}
+
+/** bool [shape]: whether the uniform numbers that `random` would give are at least `least`; a byte each, made at once. */
+export function chance(tf: Tf, least: number, seed: number, step: number, layer: number, stream: number, shape: number[]): Tensor {
+  const values = new Uint8Array(shape.reduce((n, size) => n * size, 1));
+  randomAtLeast(values, least, seed, step, stream * LAYERS_PER_STREAM + layer);
+  return tf.tensor(values, shape, "bool");
 }
 
 /** log(softmax(x)) along the last axis, without the tape that `tf.logSoftmax` prepares. */

@@ -1,6 +1,7 @@
 import { basename, join } from "node:path";
 import { compileAdapter, type Explanation, printGraph, printProgram, printTypes } from "../../compiler/index.ts";
 import { fail } from "../../diagnostics/index.ts";
+import type { BackendName } from "../../formats/backends.ts";
 import { explanationText } from "../explanation.ts";
 import { atomicWrite } from "../../runtime/files/index.ts";
 import { stdinName } from "../input.ts";
@@ -11,6 +12,7 @@ interface Options extends RunOptions {
   readonly out: string;
   readonly explain?: boolean;
   readonly graph?: boolean;
+  readonly for?: BackendName;
 }
 
 /** What one spec became. */
@@ -36,7 +38,7 @@ export async function build(terminal: Terminal, files: readonly string[], option
 /** Makes the texts of one spec. MOE5108 where another spec of the same command makes the same file. */
 async function buildOne(terminal: Terminal, file: string, options: Options, texts: Map<string, string>): Promise<Built> {
   const chosen = await chooseFrom(terminal, file, options);
-  const compiled = await compileAdapter(chosen.program, chosen.adapter);
+  const compiled = await compileAdapter(chosen.program, chosen.adapter, options.for);
   const stem = basename(file === "-" ? stdinName : file).replace(/\.moe$/, "");
   const made = new Map([
     [`${stem}.moe.ts`, await printProgram(compiled, { types: true, format: true, runtimeImport: "moec/runtime" })],

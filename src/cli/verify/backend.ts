@@ -1,5 +1,6 @@
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import { exportNames, printTfjs } from "../../codegen/index.ts";
+import { flagCosts } from "../../formats/backends.ts";
 import type { Manifest } from "../../formats/manifest.ts";
 import type { Arg, Module, Tensor, Type } from "../../ir/index.ts";
 import { optimize, simplify, stack } from "../../passes/index.ts";
@@ -22,7 +23,7 @@ export async function backendRunner(name: BackendName | "auto"): Promise<Runner>
     // An entry fixes the layout of params and results, so the function that is run becomes the only one.
     const outputs = found.results.map((_, i) => ({ kind: "output" as const, name: `r${i}` }));
     const alone: Module = { ...module, entries: new Map([["case", { fn, params: entry.params, results: outputs }]]) };
-    const optimized = optimize(alone, { transposeFlags: false }).module;
+    const optimized = optimize(alone, { transposeFlags: flagCosts[backend.name] }).module;
     const bound = optimized.entries.get("case")!;
     const text = await printTfjs([{ module: optimized, manifest: caseManifest() }], { types: false, format: false, expose: "functions", form: "function" });
     const made = runText(text)[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;
