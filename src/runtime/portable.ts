@@ -95,7 +95,8 @@ export function whereOf(tf: Tf, condition: Tensor, a: Tensor, b: Tensor): Tensor
   return tf.tidy(() => {
     const size = (x: Tensor, i: number): number => x.shape[i - (rank - x.rank)] ?? 1;
     const shape = Array.from({ length: rank }, (_, i) => Math.max(size(condition, i), size(a, i), size(b, i)));
-    const flat = <T extends Tensor>(x: T): Tensor => tf.reshape(x.rank === rank && x.shape.every((n, i) => n === shape[i]) ? x : broadcastOf(tf, x, shape), [-1]);
+    const whole = (x: Tensor): boolean => x.rank === rank && x.shape.every((n, i) => n === shape[i]);
+    const flat = (x: Tensor): Tensor => tf.reshape(whole(x) ? x : broadcastOf(tf, x, shape), [-1]);
     return tf.reshape(tf.where(flat(condition), flat(a), flat(b)), shape);
   });
 }
