@@ -9,6 +9,7 @@ import { floatOf } from "./portable.ts";
 import type { BatchInput, CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
+export { collect, dispatch, groupedDot, groupedOuter, spread } from "./grouped.ts";
 export { broadcastOf, cosOf, floatOf, sinOf, transposeOf, whereOf } from "./portable.ts";
 
 // What generated TypeScript names, so that this module alone is enough for it.
