@@ -4,6 +4,7 @@ import type { Entry, Module } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { verify } from "../ir/verify.ts";
 import { removeDead } from "./dead.ts";
+import { type DispatchOptions, type DispatchReport, dispatch } from "./dispatch.ts";
 import { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
@@ -14,6 +15,7 @@ import { stack } from "./stack.ts";
 import { mergeRows } from "./views.ts";
 
 export { removeDead } from "./dead.ts";
+export { type DispatchOptions, type DispatchReport, type Dispatched, dispatch } from "./dispatch.ts";
 export { derivatives, type DerivativeRow } from "./derivatives.ts";
 export { type DifferentiateOptions, type Differentiated, differentiate } from "./differentiate.ts";
 export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ruleTexts } from "./explain.ts";
@@ -34,6 +36,8 @@ export interface OptimizeOptions {
   readonly transposeFlags: boolean;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
+  /** Where tokens are sorted by the experts they chose: by default where that costs less. */
+  readonly dispatch?: DispatchOptions["dispatch"];
   /** What backward makes again rather than keep; by default what is cheap to make. */
   readonly recompute?: DifferentiateOptions["recompute"];
   /** Verifies the module after every pass; a fault is a GraphError that names the pass. */
@@ -43,6 +47,7 @@ export interface OptimizeOptions {
 }
 
 export interface Reports {
+  readonly dispatch: readonly DispatchReport[];
   readonly stack: StackedFrom;
   /** Trainable weights on which the objective does not depend. */
   readonly unreached: readonly string[];
@@ -52,7 +57,7 @@ export interface Reports {
 }
 
 /**
- * All passes in their order: stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
+ * All passes in their order: dispatch, stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
  * The entry `train`, if there is one, becomes `gradients` (`gradientsEntry`).
  */
 export function optimize(module: Module, options: OptimizeOptions): { readonly module: Module; readonly reports: Reports } {
@@ -64,7 +69,9 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const sizes = options.sizes ?? {};
   // Before differentiation too: what is computed once for all layers is not kept for each.
   const simple = step("simplify", simplify(module));
-  const stacked = stack(simple, { sizes });
+  const sorted = dispatch(simple, { sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}) });
+  step("dispatch", sorted.module);
+  const stacked = stack(sorted.module, { sizes });
   step("stack", stacked.module);
   const { module: trained, unreached } = gradientsEntry(stacked.module, { sizes, ...(options.recompute ? { recompute: options.recompute } : {}) });
   step("differentiate", trained);
@@ -76,7 +83,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const tidy = step("simplify", simplify(merged, { dropStops: true }));
   const released = release(tidy, sizes);
   step("release", released.module, true);
-  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
+  return { module: released.module, reports: { dispatch: sorted.report, stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
 }
 
 function sound(pass: string, faults: readonly Diagnostic[]): void {

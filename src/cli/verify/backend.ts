@@ -2,7 +2,7 @@ import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import { exportNames, printTfjs } from "../../codegen/index.ts";
 import type { Manifest } from "../../formats/manifest.ts";
 import type { Arg, Module, Tensor, Type } from "../../ir/index.ts";
-import { optimize, simplify, stack } from "../../passes/index.ts";
+import { type DispatchOptions, dispatch, optimize, simplify, stack } from "../../passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../../runtime/index.ts";
 import { reorder } from "../../runtime/layout.ts";
 import { importText, runtimeImport } from "../load.ts";
@@ -13,7 +13,11 @@ import type { Runner } from "./run.ts";
  * Runs a function as generated code on a backend, after all passes: what training runs, not the graph as it was
  * lowered. `load` makes a module of a text.
  */
-export async function backendRunner(name: BackendName | "auto", load: (text: string) => Promise<Readonly<Record<string, unknown>>> = importText): Promise<Runner> {
+export async function backendRunner(
+  name: BackendName | "auto",
+  load: (text: string) => Promise<Readonly<Record<string, unknown>>> = importText,
+  options: DispatchOptions = {},
+): Promise<Runner> {
   const backend = await startBackend(name);
   const { tf } = backend;
   const run: Runner["run"] = async (module, fn, args) => {
@@ -50,8 +54,8 @@ export async function backendRunner(name: BackendName | "auto", load: (text: str
     }
     return values;
   };
-  // As in training: stacked before it is differentiated, so that backward is born stacked.
-  return { prepare: (module) => stack(simplify(module)).module, run };
+  // As in training: sorted and stacked before it is differentiated, so that backward is born stacked.
+  return { prepare: (module) => stack(dispatch(simplify(module), options).module).module, run };
 }
 
 function upload(tf: Tf, t: Tensor): TfTensor {
