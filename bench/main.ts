@@ -21,6 +21,7 @@ import { benchOnnxStep } from "./onnx/step.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { bars, curves, describe, report, type Bar } from "./report.ts";
 import { cases, settingOf, type Case, type LinearSizes } from "./sides.ts";
+import { benchSparse, fullSparse, quickSparse, type SparseSizes } from "./sparse.ts";
 import { benchStep, settings } from "./step.ts";
 import { printTable, type Rows } from "./table.ts";
 
@@ -31,7 +32,7 @@ const { positionals, values } = parseArgs({
     experts: { type: "string" },
     layers: { type: "string" },
     model: { type: "string" },
-    rank: { type: "string", default: "4" },
+    rank: { type: "string" },
     rounds: { type: "string" },
     tokens: { type: "string" },
     in: { type: "string" },
@@ -59,7 +60,7 @@ function rounds(full: number): number {
 function linearSizes(): LinearSizes {
   const first = (list: string | undefined, otherwise: number): number => (list === undefined ? otherwise : Number(list.split(",")[0]));
   const tokens = first(values.tokens, quick ? 256 : 1024);
-  return { samples: 8, positions: tokens / 8, in: Number(values.in ?? (quick ? 256 : 1024)), out: Number(values.out ?? (quick ? 688 : 2752)), experts: first(values.experts, 8), rank: Number(values.rank) };
+  return { samples: 8, positions: tokens / 8, in: Number(values.in ?? (quick ? 256 : 1024)), out: Number(values.out ?? (quick ? 688 : 2752)), experts: first(values.experts, 8), rank: first(values.rank, 4) };
 }
 
 const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(m.median < 1 ? 3 : 1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")}, processor ${m.cpu.toFixed(1)})`;
@@ -133,6 +134,16 @@ async function growth(): Promise<void> {
   await report(folder, `growth-${result.backend}`, result, picture);
 }
 
+async function sparse(): Promise<void> {
+  const sizes = quick ? quickSparse : fullSparse;
+  const list = (given: string | undefined, otherwise: readonly number[]): readonly number[] => given?.split(",").map(Number) ?? otherwise;
+  const { samples, positions, in: from, out: to } = linearSizes();
+  const turns = rounds(5);
+  const asked: SparseSizes = { tokens: samples * positions, in: from, out: to, experts: list(values.experts, sizes.experts), ranks: list(values.rank, sizes.ranks), chosen: sizes.chosen };
+  const result = await benchSparse(backend, asked, turns);
+  head(result, "");
+}
+
 async function step(): Promise<void> {
   const turns = rounds(5);
   const all = await settings(quick);
@@ -203,7 +214,7 @@ async function table(): Promise<void> {
   await report(folder, "table", { machine: machine(), load, skipped, parts });
 }
 
-const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, memory, growth, step, compiler, onnx };
+const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, memory, growth, step, sparse, compiler, onnx };
 const what = positionals[0];
 const run = what === undefined ? table : benchmarks[what];
 if (!run) {

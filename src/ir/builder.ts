@@ -234,7 +234,9 @@ export class Builder {
   }
   spread(x: Value, token: Value, place: Value): Value { return this.one("spread", [x, token, place], {}); }
   collect(x: Value, token: Value, place: Value): Value { return this.one("collect", [x, token, place], {}); }
-  grouped_dot(a: Value, b: Value, count: Value, over: readonly string[]): Value { return this.one("grouped_dot", [a, b, count], { over }); }
+  grouped_dot(a: Value, b: Value, count: Value, over: readonly string[], flags: { readonly transposeB?: boolean } = {}): Value {
+    return this.one("grouped_dot", [a, b, count], { over, ...flags });
+  }
   grouped_outer(a: Value, b: Value, count: Value): Value { return this.one("grouped_outer", [a, b, count], {}); }
 
   // — composites —

@@ -170,8 +170,11 @@ export interface OpAttributes {
   spread: None;
   /** (x [rows, rest], token, place) -> [token, rest]: sums each token's rows; the adjoint of spread. */
   collect: None;
-  /** (a [rows, over], b [group, over, own], count i32 [group]) -> [rows, own]: each row times its group's matrix. */
-  grouped_dot: { readonly over: readonly string[] };
+  /**
+   * (a [rows, over], b [group, over, own], count i32 [group]) -> [rows, own]: each row times its group's matrix. After the
+   * layout pass each part is one axis, in this order, or b is [group, own, over] with `transposeB`.
+   */
+  grouped_dot: { readonly over: readonly string[]; readonly transposeB?: boolean };
   /** (a [rows, p], b [rows, q], count i32 [group]) -> [group, p, q]: for each group the sum over its rows of a*b. */
   grouped_outer: None;
 

@@ -385,11 +385,16 @@ class Writer {
     const rows = namesOf(x).filter((n) => !over.includes(n));
     const columns = namesOf(y).filter((n) => n !== group && !over.includes(n));
     const orders = [x, y].map((v) => namesOf(v).filter((n) => over.includes(n)));
-    const cost = (inner: Order): number => this.#price(x, [...rows, ...inner]) + this.#price(y, [group, ...inner, ...columns]);
+    // Matrices are transposed one by one, those of groups with rows, so that their order costs nothing here.
+    const flagged = (inner: Order): boolean => this.#price(y, [group, ...inner, ...columns]) > 0 && this.#price(y, [group, ...columns, ...inner]) === 0;
+    const cost = (inner: Order): number => this.#price(x, [...rows, ...inner]) + (flagged(inner) ? 0 : this.#price(y, [group, ...inner, ...columns]));
     const inner = cost(orders[1]!) < cost(orders[0]!) ? orders[1]! : orders[0]!;
+    const flag = flagged(inner);
     const axes = [...axesOf(x), ...axesOf(y)];
     const [m, k, g, n] = [rows, inner, [group], columns].map((names) => merge(axes, names, "")) as [Axis, Axis, Axis, Axis];
-    const product = this.#b.grouped_dot(this.#matrix(this.#as(x, [...rows, ...inner]), [m, k]), this.#matrix(this.#as(y, [group, ...inner, ...columns]), [g, k, n]), count, [k.name]);
+    const left = this.#matrix(this.#as(x, [...rows, ...inner]), [m, k]);
+    const right = flag ? this.#matrix(this.#as(y, [group, ...columns, ...inner]), [g, n, k]) : this.#matrix(this.#as(y, [group, ...inner, ...columns]), [g, k, n]);
+    const product = this.#b.grouped_dot(left, right, count, [k.name], flag ? { transposeB: true } : {});
     return this.#matrix(product, [m, ...columns.map((name) => axes.find((a) => a.name === name)!)]);
   }
 

@@ -72,21 +72,27 @@ export function collect(tf: Tf, x: Tensor, token: Tensor, place: Tensor): Tensor
   });
 }
 
-/** Rows [rows, k] times the matrices of their groups [groups, k, n]. */
-export function groupedDot(tf: Tf, a: Tensor, b: Tensor, count: Tensor): Tensor {
+/** Rows [rows, k] times the matrices of their groups, [groups, k, n] or, transposed, [groups, n, k]. */
+export function groupedDot(tf: Tf, a: Tensor, b: Tensor, count: Tensor, transposeB = false): Tensor {
   const [rows, depth] = a.shape as [number, number];
-  const [groups, , width] = b.shape as [number, number, number];
+  const groups = b.shape[0]!;
+  const width = b.shape[transposeB ? 1 : 2]!;
   return tf.tidy(() => {
     if (onWebGPU(tf)) {
       const own = ownership(tf, count, rows);
-      if (depth <= width) return tf.matMul(masked(tf, a, own), tf.reshape(b, [groups * depth, width]) as Tensor2D);
-      const all = tf.matMul(a as Tensor2D, tf.reshape(tf.transpose(b, [1, 0, 2]), [depth, groups * width]) as Tensor2D);
+      if (depth <= width) return tf.matMul(masked(tf, a, own), tf.reshape(transposeB ? tf.transpose(b, [0, 2, 1]) : b, [groups * depth, width]) as Tensor2D);
+      const all = tf.matMul(a as Tensor2D, tf.reshape(tf.transpose(b, transposeB ? [2, 0, 1] : [1, 0, 2]), [depth, groups * width]) as Tensor2D);
       return tf.sum(tf.mul(tf.reshape(all, [rows, groups, width]), tf.reshape(own, [rows, groups, 1])), 1);
     }
     const counts = count.dataSync() as Int32Array;
     const parts = segments(tf, a, counts);
     const matrices = matricesOf(tf, b);
-    const products = parts.map(({ group, rows: part }) => tf.matMul(part, matrices(group)));
+    const products = parts.map(({ group, rows: part }) => {
+      const matrix = matrices(group);
+      if (!transposeB) return tf.matMul(part, matrix);
+      // wasm's products with transposed matrices are ten times slower than transposing first, other backends' are not.
+      return tf.getBackend() === "wasm" ? tf.matMul(part, tf.transpose(matrix)) : tf.matMul(part, matrix, false, true);
+    });
     return products.length === 1 ? products[0]! : tf.concat(products, 0);
   });
 }
@@ -109,7 +115,7 @@ export function groupedOuter(tf: Tf, a: Tensor, b: Tensor, count: Tensor): Tenso
   });
 }
 
-/** aᵀ b. wasm's products with transposed matrices are ten times slower than transposing first, other backends' are not. */
+/** aᵀ b. */
 function transposedDot(tf: Tf, a: Tensor2D, b: Tensor2D): Tensor2D {
   return tf.getBackend() === "wasm" ? tf.matMul(tf.transpose(a), b) : tf.matMul(a, b, true);
 }

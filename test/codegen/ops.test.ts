@@ -73,7 +73,7 @@ const dispatches = ([
       const rows = b.spread(x!, token, place);
       const h = b.grouped_dot(rows, A!, count, ["in"]);
       const y = b.grouped_dot(h, B!, count, ["n"]);
-      return [token, place, choice, count, rows, h, y, b.collect(y, token, place), b.grouped_outer(h, rows, count), b.spread(numbers!, token, place), b.spread(truths!, token, place), b.collect(b.sum(y, ["in"]), token, place)];
+      return [token, place, choice, count, rows, h, y, b.collect(y, token, place), b.grouped_outer(h, rows, count), b.grouped_dot(h, A!, count, ["n"], { transposeB: true }), b.grouped_dot(rows, B!, count, ["in"], { transposeB: true }), b.spread(numbers!, token, place), b.spread(truths!, token, place), b.collect(b.sum(y, ["in"]), token, place)];
     },
   };
 });

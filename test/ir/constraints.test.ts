@@ -141,6 +141,7 @@ const broken: Record<string, readonly [readonly Type[], object]> = {
   "grouped_dot.C4": [[f(rows, a, c6), f(b, c6, n), i(b)], { over: ["c"] }],
   "grouped_dot.C5": [[f(rows, c6), f(b, c6), i(b)], { over: ["c"] }],
   "grouped_dot.C6": [[f(rows, axis("c", 5)), f(b, c6, n), i(b)], { over: ["c"] }],
+  "grouped_dot.C7": [[f(rows, c6), f(b, c6, n), i(b)], { over: ["c"], transposeB: true }],
   "grouped_outer.C1": [[i(rows, c6), f(rows, n), i(b)], {}],
   "grouped_outer.C2": [[f(rows, b), f(rows, n), i(b)], {}],
   "grouped_outer.C3": [[f(rows, c6), f(rows, c6), i(b)], {}],

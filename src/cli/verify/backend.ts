@@ -26,7 +26,8 @@ export async function backendRunner(
     // An entry fixes the layout of params and results, so the function that is run becomes the only one.
     const outputs = found.results.map((_, i) => ({ kind: "output" as const, name: `r${i}` }));
     const alone: Module = { ...module, entries: new Map([["case", { fn, params: entry.params, results: outputs }]]) };
-    const optimized = optimize(alone, { transposeFlags: false }).module;
+    // `prepare` has chosen already which tokens are sorted.
+    const optimized = optimize(alone, { transposeFlags: false, dispatch: "never" }).module;
     const bound = optimized.entries.get("case")!;
     const text = await printTfjs([{ module: optimized, manifest: caseManifest() }], { types: false, format: false, expose: "functions", runtimeImport });
     const made = (await load(text))[exportNames(["Case"])[0]!] as (tf: Tf) => Record<string, (...args: unknown[]) => unknown>;

@@ -264,9 +264,10 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   grouped_dot: (op, scope) => {
     const [a, b] = [at(op, 0), at(op, 1)];
     const inner = op.attributes.over[0]!;
-    const canonical = op.attributes.over.length === 1 && axisIndex(a, inner) === 1 && axesOf(b).length === 3 && axisIndex(b, inner) === 1 && axesOf(b)[0]!.name === axesOf(at(op, 2))[0]!.name;
+    const { over, transposeB = false } = op.attributes;
+    const canonical = over.length === 1 && axisIndex(a, inner) === 1 && axesOf(b).length === 3 && axisIndex(b, inner) === (transposeB ? 2 : 1) && axesOf(b)[0]!.name === axesOf(at(op, 2))[0]!.name;
     if (!canonical) throw new CodegenError(`a grouped product of "${a.name}" and "${b.name}" that the layout pass has not made one of matrices`);
-    return helped(scope, "groupedDot", op);
+    return helped(scope, "groupedDot", op, transposeB ? ", true" : "");
   },
   grouped_outer: (op, scope) => {
     const [a, b] = [at(op, 0), at(op, 1)];
@@ -288,8 +289,8 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
 };
 
 /** A helper of as many operands as the op has. */
-function helped(scope: FunctionScope, helper: "spread" | "collect" | "groupedDot" | "groupedOuter", op: Op): Expression {
-  return plain(cast(scope, `${scope.module.helper(helper)}(tf, ${op.operands.map((v) => scope.name(v)).join(", ")})`, result(op)));
+function helped(scope: FunctionScope, helper: "spread" | "collect" | "groupedDot" | "groupedOuter", op: Op, flags = ""): Expression {
+  return plain(cast(scope, `${scope.module.helper(helper)}(tf, ${op.operands.map((v) => scope.name(v)).join(", ")}${flags})`, result(op)));
 }
 
 /** 0, 1, 2 … along an axis; made once where its size is a number. */

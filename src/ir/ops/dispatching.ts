@@ -3,7 +3,7 @@ import { allocate, countOf, layOut } from "../kernels/strided.ts";
 import { equalSizes, multiplySizes } from "../size.ts";
 import type { ConcreteAxis, Tensor } from "../tensor.ts";
 import { findAxis, hasAxis, sameAxis, tensor } from "../types.ts";
-import { type OpRow, alignedSizes, distinct, inputAt, tensorAt, tensorTypes, tensors } from "./row.ts";
+import { type CostContext, type OpRow, alignedSizes, distinct, inputAt, tensorAt, tensorTypes, tensors } from "./row.ts";
 
 type Dispatching = "dispatch" | "spread" | "collect" | "grouped_dot" | "grouped_outer";
 
@@ -44,6 +44,12 @@ function bounds(count: Tensor): readonly number[] {
   const ends = [0];
   for (const n of count.data) ends.push(ends.at(-1)! + n);
   return ends;
+}
+
+/** Two that take the operands apart, one for each group that may have rows, one that puts the products together. */
+function groupedKernels(c: CostContext): number {
+  const rows = tensorAt(c.types, 0).axes.reduce((n, q) => Math.max(n, c.size(q.size)), 1);
+  return Math.min(c.operands[2]!, rows) + 3;
 }
 
 const sizeOf = (axes: readonly ConcreteAxis[], name: string): ConcreteAxis => axes.find((q) => q.name === name)!;
@@ -151,7 +157,7 @@ export const dispatching: { readonly [K in Dispatching]: OpRow<K> } = {
   grouped_dot: {
     summary: "Rows times the matrix of their group, a product for each group that has rows: the sum over `over` of a*b. Rows are sorted by group, `count` of each.",
     operands: tensors("a", "b", "count"),
-    attributes: { over: { kind: "names" } },
+    attributes: { over: { kind: "names" }, transposeB: { kind: "boolean", optional: true } },
     result: "f32, the rows, then b's own axes",
     constraints: [
       { id: "C1", text: "a and b are f32", holds: (types) => tensorTypes(types).slice(0, 2).every((t) => t.dtype === "f32") },
@@ -160,12 +166,17 @@ export const dispatching: { readonly [K in Dispatching]: OpRow<K> } = {
       { id: "C4", text: "a has one axis more, the rows', which b has not", holds: (types, { over }) => others(types, 0, ...over).length === 1 && !hasAxis(tensorAt(types, 1), others(types, 0, ...over)[0]!.name) },
       { id: "C5", text: "b has an axis of its own", holds: (types, { over }) => others(types, 1, listAxis(types, 2).name, ...over).length > 0 },
       { id: "C6", text: "axes that both have are of one size", holds: (types) => alignedSizes(tensorTypes(types).slice(0, 2)) },
+      {
+        id: "C7",
+        text: "with transposeB, b is [group, n, k], each one axis",
+        holds: (types, { over, transposeB }) => !transposeB || (tensorAt(types, 1).axes.length === 3 && tensorAt(types, 1).axes[0]!.name === listAxis(types, 2).name && tensorAt(types, 1).axes[2]!.name === over[0]),
+      },
     ],
     infer: (types, { over }) => [tensor("f32", [...others(types, 0, ...over), ...others(types, 1, listAxis(types, 2).name, ...over)])],
     flops: (c, { over }) => 2 * c.results[0]! * tensorAt(c.types, 0).axes.reduce((n, q) => (over.includes(q.name) ? n * c.size(q.size) : n), 1),
     // Rows and matrices are copied out for their products, and the products into one.
     bytes: (c) => 12 * (c.operands[0]! + c.operands[1]! + c.results[0]!),
-    kernels: (c) => c.operands[2]! + 3,
+    kernels: groupedKernels,
     evaluate: (inputs, { over }, c, results) => {
       const [a, b, count] = [inputAt(inputs, 0), inputAt(inputs, 1), inputAt(inputs, 2)];
       const axes = c.axes(tensorAt(results, 0).axes);
@@ -200,7 +211,7 @@ export const dispatching: { readonly [K in Dispatching]: OpRow<K> } = {
     },
     flops: (c) => (2 * c.results[0]! * c.size(rowsOf(c.types).size)) / c.operands[2]!,
     bytes: (c) => 12 * (c.operands[0]! + c.operands[1]! + c.results[0]!),
-    kernels: (c) => c.operands[2]! + 3,
+    kernels: groupedKernels,
     evaluate: (inputs, _, c, results) => {
       const [a, b, count] = [inputAt(inputs, 0), inputAt(inputs, 1), inputAt(inputs, 2)];
       const axes = c.axes(tensorAt(results, 0).axes);
