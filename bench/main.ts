@@ -21,7 +21,7 @@ import { benchOnnxStep } from "./onnx/step.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { bars, curves, describe, report, type Bar } from "./report.ts";
 import { cases, settingOf, type Case, type LinearSizes } from "./sides.ts";
-import { benchSparse, fullSparse, quickSparse, type SparseSizes } from "./sparse.ts";
+import { benchSparse, fullSparse, quickSparse, sparseCurves, type SparseSizes } from "./sparse.ts";
 import { benchStep, settings } from "./step.ts";
 import { printTable, type Rows } from "./table.ts";
 
@@ -141,7 +141,10 @@ async function sparse(): Promise<void> {
   const turns = rounds(5);
   const asked: SparseSizes = { tokens: samples * positions, in: from, out: to, experts: list(values.experts, sizes.experts), ranks: list(values.rank, sizes.ranks), chosen: sizes.chosen };
   const result = await benchSparse(backend, asked, turns);
-  head(result, "");
+  const setting = `${asked.tokens} tokens, ${from}→${to}: router, top-k gates and LoRA experts of one linear; ${turns} interleaved rounds`;
+  head(result, setting);
+  tell(result);
+  await report(folder, `sparse-${result.backend}`, result, curves(`Tokens sorted by expert, on ${result.backend}\n${setting}`, sparseCurves(result)));
 }
 
 async function step(): Promise<void> {

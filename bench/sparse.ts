@@ -8,11 +8,12 @@
  */
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { type Module, ModuleBuilder, type Type, type Value, axis, tensor } from "../src/ir/index.ts";
-import { type DispatchOptions, dispatch, differentiate, optimize, simplify, stack } from "../src/passes/index.ts";
+import { type DispatchOptions, type Work, dispatch, differentiate, machines, optimize, simplify, stack } from "../src/passes/index.ts";
 import { startBackend, type Backend, type BackendName } from "../src/runtime/index.ts";
 import { racing } from "./linear.ts";
 import { interleave, machine, type Measured } from "./measure.ts";
 import { functionsOf } from "./sides.ts";
+import type { CurveGroup } from "./report.ts";
 import { type Row, type Rows, amount } from "./table.ts";
 
 export interface SparseSizes {
@@ -36,8 +37,8 @@ export interface SparsePoint {
   readonly dense: Measured;
   readonly sorted: Measured;
   readonly takes: "dense" | "sorted";
-  /** What the pass expects, in operations: of both forms forward. */
-  readonly expected: { readonly dense: number; readonly sorted: number };
+  /** What the pass weighs: both forms' operations, bytes and kernels, forward. */
+  readonly work?: { readonly dense: Work; readonly sorted: Work };
 }
 
 export interface SparseResult extends Rows {
@@ -111,10 +112,25 @@ export async function benchSparse(backendName: BackendName, sizes: SparseSizes, 
   return { backend: backend.name, device: backend.device, sizes, machine: machine(), points, rows };
 }
 
+/** Both sides over the number of experts, for each rank and number of choices. */
+export function sparseCurves({ points }: SparseResult): readonly CurveGroup[] {
+  const groups = new Map<string, SparsePoint[]>();
+  for (const p of points) {
+    const title = p.what === "linear" ? `one linear, rank ${p.rank}, top-${p.chosen}` : `a feed-forward block a expert, rank ${p.rank}, top-${p.chosen}`;
+    groups.set(title, [...(groups.get(title) ?? []), p]);
+  }
+  return [...groups].map(([title, own]) => ({
+    title,
+    axis: "E =",
+    curves: (["dense", "sorted"] as const).map((side) => ({ name: own[0]![side].name, points: own.map((p) => ({ ...p[side], x: p.experts })) })),
+  }));
+}
+
 async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<SparsePoint> {
   const { tf } = backend;
   const graph = graphOf(s);
-  const report = dispatch(simplify(graph)).report.find((r) => r.before)!;
+  const machine = machines[backend.name];
+  const report = dispatch(simplify(graph), machine ? { machine } : { dispatch: "never" }).report.find((r) => r.before);
   const values = new Map<string, Tensor>();
   const sides: { readonly step: () => Tensor[]; readonly given: Tensor[] }[] = [];
   for (const how of ["never", "always"] as const) {
@@ -136,8 +152,8 @@ async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<Sp
   const named = (name: string, i: number) => racing(backend, name, { names: [], step: sides[i]!.step });
   const [dense, sorted] = (await interleave([named("dense, stacked", 0), named("moec, sorted", 1)], rounds, 1)) as [Measured, Measured];
   tf.dispose([...values.values(), ...sides.flatMap((side) => side.given)].filter((t) => !t.isDisposed));
-  const point: SparsePoint = { what: s.what, experts: s.experts, rank: s.rank, chosen: s.chosen, dense, sorted, takes: report.sorted ? "sorted" : "dense", expected: { dense: 0, sorted: 0 } };
-  console.log(`${s.what.padEnd(7)} k=${s.chosen} r=${String(s.rank).padStart(2)} E=${String(s.experts).padStart(2)}  dense ${dense.median.toFixed(1).padStart(8)} ms  sorted ${sorted.median.toFixed(1).padStart(8)} ms  ${(dense.cpu / sorted.cpu).toFixed(2)} ${JSON.stringify(report.before)} ${JSON.stringify(report.after)}`);
+  const point: SparsePoint = { what: s.what, experts: s.experts, rank: s.rank, chosen: s.chosen, dense, sorted, takes: report?.sorted ? "sorted" : "dense", ...(report?.before && report.after ? { work: { dense: report.before, sorted: report.after } } : {}) };
+  console.log(`${s.what.padEnd(7)} k=${s.chosen} r=${String(s.rank).padStart(2)} E=${String(s.experts).padStart(2)}  dense ${dense.median.toFixed(1).padStart(8)} ms  sorted ${sorted.median.toFixed(1).padStart(8)} ms  sorted ${(dense.cpu / sorted.cpu).toFixed(2)} times as fast in processor time; takes ${point.takes}`);
   return point;
 }
 

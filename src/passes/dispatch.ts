@@ -1,22 +1,23 @@
 import { Builder } from "../ir/builder.ts";
-import { type Cost, Costs } from "../ir/cost.ts";
+import { Costs } from "../ir/cost.ts";
 import type { Axis, GraphFunction, Module, OpName, Origin, Value } from "../ir/graph.ts";
 import { elementwise } from "../ir/ops/elementwise.ts";
 import { type Sizes, multiplySizes } from "../ir/size.ts";
 import { type Bound, supportOf } from "./bounded.ts";
 import { frozenSignatures, frozenValues } from "./frozen.ts";
 import { Names } from "./join.ts";
+import { type Machine, type Work, machines, timeOf } from "./machine.ts";
 import { Rows, type Sorted } from "./rows.ts";
 import { Site, pathsOf, rewritten } from "./rewrite.ts";
 import { stackFunction } from "./stack.ts";
-import { type Machine, anyMachine, timeOf } from "./time.ts";
 import { type AnyOp, axesOf, calleesFirst, cloneOp, namesOf, opsOf, ordered } from "./tools.ts";
 
 export interface DispatchOptions {
   /** Sizes of symbols, where some are known; others are taken as 32 each. */
   readonly sizes?: Sizes;
-  /** Where tokens are sorted: where that costs less (the default), wherever it can be done, or nowhere. */
+  /** Where tokens are sorted: where that takes less time (the default), wherever it can be done, or nowhere. */
   readonly dispatch?: "by cost" | "always" | "never";
+  /** The machine whose time it is: wasm's by default, the backend that every program can run on. */
   readonly machine?: Machine;
 }
 
@@ -35,8 +36,6 @@ export interface DispatchReport {
   readonly before?: Work;
   readonly after?: Work;
 }
-
-export type Work = Cost & { readonly kernels: number };
 
 export interface Dispatched {
   readonly module: Module;
@@ -62,7 +61,7 @@ export interface Dispatched {
  * are compared as it would leave them.
  */
 export function dispatch(module: Module, options: DispatchOptions = {}): Dispatched {
-  const { sizes = {}, dispatch: where = "by cost", machine = anyMachine } = options;
+  const { sizes = {}, dispatch: where = "by cost", machine = machines.wasm } = options;
   const report: DispatchReport[] = [];
   if (where === "never") return { module, report };
   const functions = new Map<string, GraphFunction>();

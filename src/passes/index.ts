@@ -4,7 +4,7 @@ import type { Entry, Module } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { verify } from "../ir/verify.ts";
 import { removeDead } from "./dead.ts";
-import { type DispatchOptions, type DispatchReport, dispatch } from "./dispatch.ts";
+import { type DispatchOptions, dispatch } from "./dispatch.ts";
 import { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
@@ -20,6 +20,7 @@ export { derivatives, type DerivativeRow } from "./derivatives.ts";
 export { type DifferentiateOptions, type Differentiated, differentiate } from "./differentiate.ts";
 export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ruleTexts } from "./explain.ts";
 export { hoist } from "./hoist.ts";
+export { type Machine, type Work, machines } from "./machine.ts";
 export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
@@ -38,6 +39,8 @@ export interface OptimizeOptions {
   readonly sizes?: Sizes;
   /** Where tokens are sorted by the experts they chose: by default where that costs less. */
   readonly dispatch?: DispatchOptions["dispatch"];
+  /** The machine whose time that is (`machines`); wasm's by default. */
+  readonly machine?: DispatchOptions["machine"];
   /** What backward makes again rather than keep; by default what is cheap to make. */
   readonly recompute?: DifferentiateOptions["recompute"];
   /** Verifies the module after every pass; a fault is a GraphError that names the pass. */
@@ -47,7 +50,6 @@ export interface OptimizeOptions {
 }
 
 export interface Reports {
-  readonly dispatch: readonly DispatchReport[];
   readonly stack: StackedFrom;
   /** Trainable weights on which the objective does not depend. */
   readonly unreached: readonly string[];
@@ -69,7 +71,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const sizes = options.sizes ?? {};
   // Before differentiation too: what is computed once for all layers is not kept for each.
   const simple = step("simplify", simplify(module));
-  const sorted = dispatch(simple, { sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}) });
+  const sorted = dispatch(simple, { sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}), ...(options.machine ? { machine: options.machine } : {}) });
   step("dispatch", sorted.module);
   const stacked = stack(sorted.module, { sizes });
   step("stack", stacked.module);
@@ -83,7 +85,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const tidy = step("simplify", simplify(merged, { dropStops: true }));
   const released = release(tidy, sizes);
   step("release", released.module, true);
-  return { module: released.module, reports: { dispatch: sorted.report, stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
+  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report, dispatch: sorted.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
 }
 
 function sound(pass: string, faults: readonly Diagnostic[]): void {
