@@ -31,40 +31,47 @@ const farBelow = -1e9;
  * softmax: with a score of -1e9 or less outside the mask and a chosen one above -1e9 + 800, exp of the difference is 0 in
  * float64, and in float32 too. Where even the greatest chosen score is below that, the scores are no numbers to choose by.
  */
-export function supportOf(site: Site, v: Value, axis: string): Support {
+export function supportOf(site: Site, v: Value, axis: string, known = new Map<Value, Support>()): Support {
+  if (known.has(v)) return known.get(v);
+  const found = supportBy(site, v, axis, (x, along = axis) => supportOf(site, x, along, along === axis ? known : new Map()));
+  known.set(v, found);
+  return found;
+}
+
+function supportBy(site: Site, v: Value, axis: string, of: (v: Value, axis?: string) => Support): Support {
   if (v.type.kind !== "tensor" || !namesOf(v).includes(axis)) return undefined;
   const op = site.maker(v);
   if (!op) return undefined;
   const [x, y] = op.operands as readonly [Value, Value];
-  if (fixesZero.has(op.op)) return supportOf(site, x, axis);
+  if (fixesZero.has(op.op)) return of(x);
   if (comparisons.has(op.op)) return "unbounded";
   switch (op.op) {
     case "is_top":
       return op.attributes.axis === axis ? { mask: v, axis, cuts: [], k: op.attributes.k } : undefined;
     case "and":
     case "mul":
-      return narrower(supportOf(site, x, axis), supportOf(site, y, axis));
+      return narrower(of(x), of(y));
     case "div":
-      return supportOf(site, x, axis);
+      return of(x);
     case "relu":
-      return supportOf(site, x, axis) ?? "unbounded";
+      return of(x) ?? "unbounded";
     case "max":
       return numberOf(site, x) === 0 || numberOf(site, y) === 0 ? "unbounded" : undefined;
     case "select": {
       const [condition, yes, no] = op.operands as readonly [Value, Value, Value];
-      const chosen = supportOf(site, yes, axis);
-      return numberOf(site, no) === 0 ? narrower(supportOf(site, condition, axis), chosen) : undefined;
+      if (numberOf(site, no) === 0) return narrower(of(condition), of(yes));
+      return numberOf(site, yes) === 0 ? of(no) ?? "unbounded" : undefined;
     }
     case "softmax": {
       const scores = behindTransposes(site, x);
       if (op.attributes.axis !== axis || scores?.op !== "select") return undefined;
       const floor = numberOf(site, scores.operands[2]!);
-      return floor !== undefined && floor <= farBelow ? supportOf(site, scores.operands[0]!, axis) : undefined;
+      return floor !== undefined && floor <= farBelow ? of(scores.operands[0]!) : undefined;
     }
     case "slice": {
-      const { axis: of, start, as } = op.attributes;
+      const { axis: from, start, as } = op.attributes;
       if (as.name !== axis) return undefined;
-      const whole = supportOf(site, x, of);
+      const whole = of(x, from);
       if (!whole || whole === "unbounded") return whole;
       return { ...whole, cuts: [...whole.cuts, { start, as }], k: Math.min(whole.k, Number(as.size)) };
     }

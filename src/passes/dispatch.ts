@@ -131,11 +131,12 @@ function tokensOf(bound: Bound): readonly Axis[] {
 const through: ReadonlySet<OpName> = new Set<OpName>([...(Object.keys(elementwise) as OpName[]), "transpose"]);
 
 /** Whether a value comes, element by element, from a product that is made for each choice and more. */
-function productBehind(site: Site, v: Value, axis: string): boolean {
+function productBehind(site: Site, v: Value, axis: string, seen = new Set<Value>()): boolean {
   const op = site.maker(v);
-  if (!op || v.type.kind !== "tensor" || !namesOf(v).includes(axis)) return false;
+  if (!op || seen.has(v) || v.type.kind !== "tensor" || !namesOf(v).includes(axis)) return false;
+  seen.add(v);
   if (op.op === "dot") return true;
-  return through.has(op.op) && op.operands.some((x) => productBehind(site, x, axis));
+  return through.has(op.op) && op.operands.some((x) => productBehind(site, x, axis, seen));
 }
 
 /** The tokens sorted, and then what the sums are: writes into `b`. */
