@@ -1,5 +1,5 @@
 /**
- *     npm run bench                      the table: linear, memory, growth and step on every usable backend
+ *     npm run bench                      the table: linear, memory, growth, step and sparse on every usable backend
  *     npm run bench -- --quick           the same at small sizes, into build/bench/results
  *     npm run bench -- onnx --install    a prototype: the same graphs on ONNX Runtime beside wasm
  *     npm run bench -- NAME [options]    one benchmark; the heads of the files beside this one list the options
@@ -143,6 +143,12 @@ async function sparse(): Promise<void> {
   const result = await benchSparse(backend, asked, turns);
   const setting = `${asked.tokens} tokens, ${from}→${to}: router, top-k gates and LoRA experts of one linear; ${turns} interleaved rounds`;
   head(result, setting);
+  for (const p of result.points) {
+    const times = (a: number, b: number): string => `${(a / b).toFixed(2).padStart(5)}×`;
+    const sides = (["dense", "sorted"] as const).map((side) => `${side} ${p[side].median.toFixed(1).padStart(7)} ms${p.takes === side ? " *" : "  "}`).join("  ");
+    console.log(`${p.what.padEnd(6)}  top-${p.chosen}  r=${String(p.rank).padStart(2)}  E=${String(p.experts).padStart(2)}  ${sides}  dense to sorted ${times(p.dense.median, p.sorted.median)}, ${times(p.dense.cpu, p.sorted.cpu)} in processor time`);
+  }
+  console.log(`* what the pass takes; slower than the other, by the clock and in processor time: ${result.misjudged.map((m) => `${m.setting} (${m.times.toFixed(2)}×, ${m.cpu.toFixed(2)}×)`).join("; ") || "none"}`);
   tell(result);
   await report(folder, `sparse-${result.backend}`, result, curves(`Tokens sorted by expert, on ${result.backend}\n${setting}`, sparseCurves(result)));
 }

@@ -46,9 +46,13 @@ export interface SparseResult extends Rows {
   readonly sizes: SparseSizes;
   readonly machine: ReturnType<typeof machine>;
   readonly points: readonly SparsePoint[];
+  /** Settings in which the form that the pass does not take was faster, by the clock and in processor time, and how many times. */
+  readonly misjudged: readonly { readonly setting: string; readonly times: number; readonly cpu: number }[];
 }
 
-export interface Setting {
+export const sideNames = { dense: "moec, every expert for every token", sorted: "moec, tokens sorted" } as const;
+
+interface Setting {
   readonly what: "linear" | "block";
   readonly tokens: number;
   readonly in: number;
@@ -59,9 +63,9 @@ export interface Setting {
 }
 
 /** The graph as a spec's would be: the router's choice as `std/top_k.moe` has it, each expert for each token, weighed, summed. */
-export function graphOf(s: Setting): Module {
+function graphOf(s: Setting): Module {
   const m = new ModuleBuilder();
-  const [sample, position, from, to, expert, rank] = [axis("sample", 8), axis("position", s.tokens / 8), axis("in", s.in), axis("out", s.out), axis("expert", s.experts), axis("rank", s.rank)];
+  const [sample, position, from, to, expert, rank] = [axis("sample", 4), axis("position", s.tokens / 4), axis("in", s.in), axis("out", s.out), axis("expert", s.experts), axis("rank", s.rank)];
   const f32 = (...axes: (typeof sample)[]): Type => tensor("f32", axes);
   m.define("case", (b) => {
     const param = (name: string, ...axes: (typeof sample)[]): Value => b.param(f32(...axes), name);
@@ -84,7 +88,7 @@ export function graphOf(s: Setting): Module {
 }
 
 /** The step of one form: the objective, and the gradients of all but the frozen matrices. */
-export function stepOf(module: Module, how: DispatchOptions["dispatch"]): Module {
+function stepOf(module: Module, how: DispatchOptions["dispatch"]): Module {
   const fn = module.functions.get("case")!;
   const wrt = fn.params.flatMap((p, i) => (p.name.startsWith("W") || p.name === "C" ? [] : [i]));
   const entries = new Map([["case", { fn: "case", params: fn.params.map((p) => (p.name.startsWith("W") ? ({ kind: "weight", weight: p.name } as const) : ({ kind: "input", name: p.name } as const))), results: [{ kind: "output", name: "y" } as const] }]]);
@@ -102,14 +106,16 @@ export async function benchSparse(backendName: BackendName, sizes: SparseSizes, 
   for (const chosen of sizes.chosen) for (const rank of sizes.ranks) for (const experts of sizes.experts) points.push(await pointOf(backend, { what: "linear", tokens, in: from, out: to, experts, rank, chosen }, rounds));
   // A block for each expert keeps all of them: a quarter of the tokens and half of the width.
   for (const experts of sizes.experts.filter((e) => e <= 8)) points.push(await pointOf(backend, { what: "block", tokens: tokens / 4, in: from / 2, out: to / 2, experts, rank: 16, chosen: 2 }, rounds));
-  const rows = points.map(({ what, experts, rank, chosen, dense, sorted, takes }): Row => ({
-    what: `${what === "linear" ? "experts of one linear" : "a block a expert"}, E=${experts}, r=${rank}, top-${chosen}`,
+  // One row for each rank and number of choices: the most experts.
+  const most = points.filter((p) => !points.some((q) => q.what === p.what && q.rank === p.rank && q.chosen === p.chosen && q.experts > p.experts));
+  const rows = most.map(({ what, experts, rank, chosen, takes, ...sides }): Row => ({
+    what: `top-${chosen} of ${experts} ${what === "linear" ? "experts of one linear" : "feed-forward blocks"}, r=${rank}`,
     unit: "ms",
-    ours: { ...amount(takes === "sorted" ? sorted : dense), name: takes },
-    theirs: { ...amount(takes === "sorted" ? dense : sorted), name: takes === "sorted" ? "dense" : "sorted" },
+    ours: amount(sides[takes]),
+    theirs: amount(sides[takes === "sorted" ? "dense" : "sorted"]),
     rival: true,
   }));
-  return { backend: backend.name, device: backend.device, sizes, machine: machine(), points, rows };
+  return { backend: backend.name, device: backend.device, sizes, machine: machine(), points, misjudged: points.flatMap(misjudged), rows };
 }
 
 /** Both sides over the number of experts, for each rank and number of choices. */
@@ -124,6 +130,12 @@ export function sparseCurves({ points }: SparseResult): readonly CurveGroup[] {
     axis: "E =",
     curves: (["dense", "sorted"] as const).map((side) => ({ name: own[0]![side].name, points: own.map((p) => ({ ...p[side], x: p.experts })) })),
   }));
+}
+
+function misjudged(p: SparsePoint): SparseResult["misjudged"] {
+  const [taken, other] = p.takes === "sorted" ? [p.sorted, p.dense] : [p.dense, p.sorted];
+  const [times, cpu] = [taken.median / other.median, taken.cpu / other.cpu];
+  return times > 1 && cpu > 1 ? [{ setting: `${p.what}, E=${p.experts}, r=${p.rank}, top-${p.chosen}: takes ${p.takes}`, times, cpu }] : [];
 }
 
 async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<SparsePoint> {
@@ -150,10 +162,9 @@ async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<Sp
   }
   await agree(backend, sides[0]!.step(), sides[1]!.step());
   const named = (name: string, i: number) => racing(backend, name, { names: [], step: sides[i]!.step });
-  const [dense, sorted] = (await interleave([named("dense, stacked", 0), named("moec, sorted", 1)], rounds, 1)) as [Measured, Measured];
+  const [dense, sorted] = (await interleave([named(sideNames.dense, 0), named(sideNames.sorted, 1)], rounds, 1)) as [Measured, Measured];
   tf.dispose([...values.values(), ...sides.flatMap((side) => side.given)].filter((t) => !t.isDisposed));
   const point: SparsePoint = { what: s.what, experts: s.experts, rank: s.rank, chosen: s.chosen, dense, sorted, takes: report?.sorted ? "sorted" : "dense", ...(report?.before && report.after ? { work: { dense: report.before, sorted: report.after } } : {}) };
-  console.log(`${s.what.padEnd(7)} k=${s.chosen} r=${String(s.rank).padStart(2)} E=${String(s.experts).padStart(2)}  dense ${dense.median.toFixed(1).padStart(8)} ms  sorted ${sorted.median.toFixed(1).padStart(8)} ms  sorted ${(dense.cpu / sorted.cpu).toFixed(2)} times as fast in processor time; takes ${point.takes}`);
   return point;
 }
 
