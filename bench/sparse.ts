@@ -141,8 +141,7 @@ function misjudged(p: SparsePoint): SparseResult["misjudged"] {
 async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<SparsePoint> {
   const { tf } = backend;
   const graph = graphOf(s);
-  const machine = machines[backend.name];
-  const report = dispatch(simplify(graph), machine ? { machine } : { dispatch: "never" }).report.find((r) => r.before);
+  const report = dispatch(simplify(graph), { machine: machines[backend.name] }).report.find((r) => r.before);
   const values = new Map<string, Tensor>();
   const sides: { readonly step: () => Tensor[]; readonly given: Tensor[] }[] = [];
   for (const how of ["never", "always"] as const) {

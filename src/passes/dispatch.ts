@@ -17,8 +17,8 @@ export interface DispatchOptions {
   readonly sizes?: Sizes;
   /** Where tokens are sorted: where that takes less time (the default), wherever it can be done, or nowhere. */
   readonly dispatch?: "by cost" | "always" | "never";
-  /** The machine whose time it is: wasm's by default, the backend that every program can run on. */
-  readonly machine?: Machine;
+  /** The machine whose time it is: wasm's by default, the backend that every program can run on. null: none that sorts. */
+  readonly machine?: Machine | null;
 }
 
 /** A sum over choices of which few are not zero, or zero in places: what was made of it. */
@@ -63,7 +63,7 @@ export interface Dispatched {
 export function dispatch(module: Module, options: DispatchOptions = {}): Dispatched {
   const { sizes = {}, dispatch: where = "by cost", machine = machines.wasm } = options;
   const report: DispatchReport[] = [];
-  if (where === "never") return { module, report };
+  if (where === "never" || (where === "by cost" && machine === null)) return { module, report };
   const functions = new Map<string, GraphFunction>();
   const signatures = frozenSignatures(module);
   for (const fn of calleesFirst(module.functions)) {
@@ -81,7 +81,7 @@ export function dispatch(module: Module, options: DispatchOptions = {}): Dispatc
         continue;
       }
       const made = tried(site, group.bound, group, frozenValues(now, signatures), sizes);
-      const cheaper = group.bound.k < Number(group.axis.size) && timeOf(made.after, machine) < timeOf(made.before, machine);
+      const cheaper = machine !== null && group.bound.k < Number(group.axis.size) && timeOf(made.after, machine) < timeOf(made.before, machine);
       const sorted = [...made.gone].some((op) => op.op === "dot") && (where === "always" || cheaper);
       report.push({ ...said, k: group.bound.k, sorted, before: made.before, after: made.after });
       if (sorted) now = written(site, group.bound, group, made.gone);

@@ -71,7 +71,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const sizes = options.sizes ?? {};
   // Before differentiation too: what is computed once for all layers is not kept for each.
   const simple = step("simplify", simplify(module));
-  const sorted = dispatch(simple, { sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}), ...(options.machine ? { machine: options.machine } : {}) });
+  const sorted = dispatch(simple, { sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}), ...(options.machine === undefined ? {} : { machine: options.machine }) });
   step("dispatch", sorted.module);
   const stacked = stack(sorted.module, { sizes });
   step("stack", stacked.module);

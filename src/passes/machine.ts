@@ -14,16 +14,16 @@ export type Work = Cost & { readonly kernels: number };
 
 /**
  * By backend, fitted to where the faster form changes in `npm run bench -- sparse` on two CPU cores (docs/performance.md).
- * undefined: sorting tokens is not weighed. WebGPU cannot be read in the midst of a step, so that its sorted form would have
- * all the operations of the dense one; on a GPU by TensorFlow nothing is measured.
+ * null: tokens are not sorted. WebGPU cannot be read in the midst of a step, so that its sorted form would have all the
+ * operations of the dense one, for each of a token's choices; on a GPU by TensorFlow nothing is measured.
  */
 export const machines = {
   wasm: { flopsPerByte: 10, flopsPerKernel: 1e6 },
   cpu: { flopsPerByte: 0.5, flopsPerKernel: 3e4 },
   "tfjs-node": { flopsPerByte: 11, flopsPerKernel: 4e6 },
-  "tfjs-node-gpu": undefined,
-  webgpu: undefined,
-} as const satisfies Readonly<Record<string, Machine | undefined>>;
+  "tfjs-node-gpu": null,
+  webgpu: null,
+} as const satisfies Readonly<Record<string, Machine | null>>;
 
 /** Time in floating-point operations. */
 export function timeOf({ flops, bytes, kernels }: Work, machine: Machine): number {

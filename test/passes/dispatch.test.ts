@@ -204,6 +204,7 @@ describe("which form is taken", () => {
   it("it depends on the machine, and can be asked for", () => {
     expect(chosen(32, 4, 1, { machine: machines.wasm })).toBe(true);
     expect(chosen(32, 4, 1, { machine: machines["tfjs-node"] })).toBe(false);
+    expect(chosen(64, 64, 1, { machine: machines.webgpu })).toBe(false);
     expect(chosen(64, 64, 1, { dispatch: "never" })).toBe(false);
     expect(chosen(4, 4, 2, always)).toBe(true);
   });
