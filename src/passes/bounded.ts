@@ -4,17 +4,18 @@ import { namesOf } from "./tools.ts";
 
 /** A value's elements along an axis are zero but where a mask holds, and it holds for at most `k`, whatever the numbers are. */
 export interface Bound {
-  /** What `is_top` made. */
+  /** What `is_top` made. Where it is without a bound, what is zero in places. */
   readonly mask: Value;
   /** Its own axis of choices. */
   readonly axis: string;
   /** Parts cut out along that axis, one after the other: the groups of a router that chooses among several. */
   readonly cuts: readonly { readonly start: number; readonly as: Axis }[];
+  /** Infinity: zero in places, but no number says in how many. */
   readonly k: number;
 }
 
-/** "unbounded": zero in places, but no number says in how many. undefined: not known to be zero anywhere. */
-export type Support = Bound | "unbounded" | undefined;
+/** undefined: not known to be zero anywhere. */
+export type Support = Bound | undefined;
 
 /** f(0) = 0 wherever the derivative is finite: what is zero for all inputs stays so, and so does its derivative. */
 const fixesZero: ReadonlySet<OpName> = new Set<OpName>(["cast", "neg", "abs", "sign", "square", "tanh", "sin", "copy", "stop", "transpose", "expand"]);
@@ -43,8 +44,9 @@ function supportBy(site: Site, v: Value, axis: string, of: (v: Value, axis?: str
   const op = site.maker(v);
   if (!op) return undefined;
   const [x, y] = op.operands as readonly [Value, Value];
+  const unbounded: Bound = { mask: v, axis, cuts: [], k: Infinity };
   if (fixesZero.has(op.op)) return of(x);
-  if (comparisons.has(op.op)) return "unbounded";
+  if (comparisons.has(op.op)) return unbounded;
   switch (op.op) {
     case "is_top":
       return op.attributes.axis === axis ? { mask: v, axis, cuts: [], k: op.attributes.k } : undefined;
@@ -54,13 +56,13 @@ function supportBy(site: Site, v: Value, axis: string, of: (v: Value, axis?: str
     case "div":
       return of(x);
     case "relu":
-      return of(x) ?? "unbounded";
+      return of(x) ?? unbounded;
     case "max":
-      return numberOf(site, x) === 0 || numberOf(site, y) === 0 ? "unbounded" : undefined;
+      return numberOf(site, x) === 0 || numberOf(site, y) === 0 ? unbounded : undefined;
     case "select": {
       const [condition, yes, no] = op.operands as readonly [Value, Value, Value];
       if (numberOf(site, no) === 0) return narrower(of(condition), of(yes));
-      return numberOf(site, yes) === 0 ? of(no) ?? "unbounded" : undefined;
+      return numberOf(site, yes) === 0 ? of(no) ?? unbounded : undefined;
     }
     case "softmax": {
       const scores = behindTransposes(site, x);
@@ -72,8 +74,8 @@ function supportBy(site: Site, v: Value, axis: string, of: (v: Value, axis?: str
       const { axis: from, start, as } = op.attributes;
       if (as.name !== axis) return undefined;
       const whole = of(x, from);
-      if (!whole || whole === "unbounded") return whole;
-      return { ...whole, cuts: [...whole.cuts, { start, as }], k: Math.min(whole.k, Number(as.size)) };
+      if (whole?.k === Infinity) return unbounded;
+      return whole && { ...whole, cuts: [...whole.cuts, { start, as }], k: Math.min(whole.k, Number(as.size)) };
     }
     default:
       return undefined;
@@ -81,9 +83,7 @@ function supportBy(site: Site, v: Value, axis: string, of: (v: Value, axis?: str
 }
 
 function narrower(a: Support, b: Support): Support {
-  if (!a || a === "unbounded") return b ?? a;
-  if (!b || b === "unbounded") return a;
-  return b.k < a.k ? b : a;
+  return a && b ? (b.k < a.k ? b : a) : (a ?? b);
 }
 
 /** The number that a value is everywhere. */

@@ -10,7 +10,7 @@ import { type Machine, type Work, machines, timeOf } from "./machine.ts";
 import { Rows, type Sorted } from "./rows.ts";
 import { Site, pathsOf, rewritten } from "./rewrite.ts";
 import { stackFunction } from "./stack.ts";
-import { type AnyOp, axesOf, calleesFirst, cloneOp, namesOf, opsOf, ordered } from "./tools.ts";
+import { type AnyOp, ancestors, axesOf, calleesFirst, cloneOp, makers, namesOf, opsOf, ordered } from "./tools.ts";
 
 export interface DispatchOptions {
   /** Sizes of symbols, where some are known; others are taken as 32 each. */
@@ -75,7 +75,7 @@ export function dispatch(module: Module, options: DispatchOptions = {}): Dispatc
       if (!group) break;
       const [first] = group.sums as readonly [AnyOp];
       const said = { fn: fn.name, paths: pathsOf(group.sums), ...(first.origin ? { origin: first.origin } : {}), axis: group.axis.name, of: Number(group.axis.size) };
-      if (group.bound === "unbounded") {
+      if (group.bound.k === Infinity) {
         report.push({ ...said, sorted: false });
         at++;
         continue;
@@ -95,32 +95,32 @@ export function dispatch(module: Module, options: DispatchOptions = {}): Dispatc
 /** Sums over one axis of choices, of values that one mask bounds. */
 interface Group {
   readonly axis: Axis;
-  readonly bound: Bound | "unbounded";
+  readonly bound: Bound;
   readonly sums: readonly (AnyOp & { op: "sum" })[];
 }
 
-/** In the order of their first sums. Only sums behind which there are products of the choices: others cost nothing. */
+/** In the order of their first sums. Only sums of more than the gates themselves, behind which there are products of the choices. */
 function groupsOf(site: Site): readonly Group[] {
-  const groups = new Map<string, Group>();
-  const ids = new Map<Value, number>();
-  opsOf(site.fn).forEach((op, i) => {
-    if (op.op !== "sum") return;
+  const groups: Group[] = [];
+  const made = makers(site.fn.body);
+  for (const op of opsOf(site.fn)) {
+    if (op.op !== "sum") continue;
     const x = op.operands[0]!;
     for (const axis of axesOf(x)) {
       if (!op.attributes.axes.includes(axis.name) || typeof axis.size !== "number") continue;
       const bound = supportOf(site, x, axis.name);
-      if (!bound || !productBehind(site, x, axis.name)) continue;
-      if (bound !== "unbounded") {
-        const tokens = tokensOf(bound);
-        if (tokens.length === 0 || !tokens.every((a) => namesOf(x).includes(a.name) && !op.attributes.axes.includes(a.name))) continue;
-        ids.set(bound.mask, ids.get(bound.mask) ?? ids.size);
-      }
-      const key = JSON.stringify(bound === "unbounded" ? [i, axis.name] : [ids.get(bound.mask), bound.cuts, axis.name]);
-      groups.set(key, { axis, bound, sums: [...(groups.get(key)?.sums ?? []), op] });
-      return;
+      if (!bound || namesOf(x).length <= namesOf(bound.mask).length || !productBehind(site, x, axis.name)) continue;
+      const tokens = tokensOf(bound);
+      if (tokens.length === 0 || !tokens.every((a) => namesOf(x).includes(a.name) && !op.attributes.axes.includes(a.name))) continue;
+      // Sums that follow from each other, an expert's layers say, cannot be written together.
+      const behind = ancestors([x], made);
+      const at = groups.findIndex((g) => g.axis.name === axis.name && g.bound.mask === bound.mask && JSON.stringify(g.bound.cuts) === JSON.stringify(bound.cuts) && !g.sums.some((s) => behind.has(s)));
+      if (at < 0) groups.push({ axis, bound, sums: [op] });
+      else groups[at] = { ...groups[at]!, sums: [...groups[at]!.sums, op] };
+      break;
     }
-  });
-  return [...groups.values()];
+  }
+  return groups;
 }
 
 /** What a token is to a mask: all axes but the choices'. */

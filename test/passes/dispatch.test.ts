@@ -131,6 +131,19 @@ describe("sparse dispatch", () => {
     expect([count(module, "dispatch"), count(module, "collect")]).toEqual([1, 2]);
   });
 
+  it("sums under one mask that follow from each other are each written in their place", () => {
+    const { module, report } = exact(
+      moduleOf((p) => {
+        const { b, B } = p;
+        const gate = topK(2)(p);
+        const first = b.sum(b.mul(gate, bent(p)), ["expert"]);
+        return b.sum(b.mul(gate, b.dot(b.tanh(first), B, ["out"])), ["expert"]);
+      }),
+    );
+    expect(report.map((r) => r.sorted)).toEqual([true, true]);
+    expect(count(simplify(module), "dispatch")).toBe(1);
+  });
+
   it("what is read elsewhere too is still made there", () => {
     const { module } = exact(
       moduleOf((p) => {
