@@ -9,6 +9,7 @@ import { Names } from "./join.ts";
 import { type Machine, type Work, machines, timeOf } from "./machine.ts";
 import { Rows, type Sorted } from "./rows.ts";
 import { Site, pathsOf, rewritten } from "./rewrite.ts";
+import { simplify } from "./simplify.ts";
 import { stackFunction } from "./stack.ts";
 import { type AnyOp, ancestors, axesOf, calleesFirst, cloneOp, makers, namesOf, opsOf, ordered } from "./tools.ts";
 
@@ -89,7 +90,9 @@ export function dispatch(module: Module, options: DispatchOptions = {}): Dispatc
     }
     functions.set(fn.name, now);
   }
-  return { module: { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) }, report };
+  const made = { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) };
+  // Sums of one mask that could not be written together have much in common.
+  return { module: report.some((r) => r.sorted) ? simplify(made) : made, report };
 }
 
 /** Sums over one axis of choices, of values that one mask bounds. */
