@@ -103,6 +103,17 @@ describe("sparse dispatch", () => {
     expect(exact(moduleOf(mixed(topK(2)), { tokens: tokens as readonly Axis[] })).report[0]!.sorted).toBe(true);
   });
 
+  it("what samples or positions alone have in common, and what experts have", () => {
+    const table = (b: Builder, ...axes: Axis[]): Value => b.table(Array.from({ length: axes.reduce((n, a) => n * Number(a.size), 1) }, (_, i) => Math.sin(1 + i)), axes);
+    const module = moduleOf((p) => {
+      const { b, x, A, B, E } = p;
+      const h = b.mul(b.add(b.dot(x, A, ["in"]), table(b, P, H)), table(b, S));
+      const y = b.mul(b.dot(b.tanh(b.mul(h, table(b, E, H))), B, ["hidden"]), table(b, O, P, E));
+      return b.sum(b.mul(y, topK(2)(p)), ["expert"]);
+    });
+    expect(exact(module).report[0]!.sorted).toBe(true);
+  });
+
   it("groups of a router that chooses among all: as many at most as the group has", () => {
     const made = exact(
       moduleOf((p) => {
