@@ -5,7 +5,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Tf } from "./program.ts";
 
-const onWebGPU = (tf: Tf): boolean => tf.getBackend() === "webgpu";
+export const onWebGPU = (tf: Tf): boolean => tf.getBackend() === "webgpu";
 export const onWasm = (tf: Tf): boolean => tf.getBackend() === "wasm";
 
 /** sin(x), radians: an absolute error of at most 1e-6 for |x| up to 8000 or so, where WGSL itself asks for no more than 5e-4. */
