@@ -17,7 +17,7 @@ import { checkText, chooseAdapter, compileAdapter, printProgram } from "../src/c
 import { prepareBatch, upload } from "../src/runtime/batch.ts";
 import type { Example } from "../src/runtime/data/examples.ts";
 import { NodeHost } from "../src/runtime/files/index.ts";
-import { disposeStore, openCheckpoint, placeWeights, startBackend, trainRun, type Backend, type BackendName, type Model, type TensorFile } from "../src/runtime/index.ts";
+import { disposeStore, layOutForTraining, openCheckpoint, placeWeights, startBackend, trainRun, type Backend, type BackendName, type Model, type TensorFile } from "../src/runtime/index.ts";
 import type { CompiledProgram, WeightStore } from "../src/runtime/program.ts";
 import { Costs } from "../src/ir/cost.ts";
 import type { Module, Weight } from "../src/ir/graph.ts";
@@ -99,8 +99,10 @@ export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const compiled = await compileAdapter(program, adapter, backend.name);
   const code = runText(await printProgram(compiled, { types: false, format: false, form: "function" }))[compiled.exportName] as CompiledProgram;
   const manifest = { ...code.manifest, train: { ...code.manifest.train, batch: setting.samples, accumulate: 1, length: setting.positions } };
-  const weights = await placeWeights({ manifest, backend, base: setting.tensors, seed: 1 });
-  const model: Model = { manifest, entries: code.create(tf), backend, weights };
+  const placed = await placeWeights({ manifest, backend, base: setting.tensors, seed: 1 });
+  const model: Model = { manifest, entries: code.create(tf), backend, weights: placed };
+  layOutForTraining(model);
+  const { weights } = model;
   const examples = randomExamples(setting, manifest.base.vocabulary, manifest.kinds);
   const batch = prepareBatch(examples, manifest, []);
   const input = upload(tf, batch);

@@ -8,7 +8,7 @@ import { readProgram } from "../../src/cli/input.ts";
 import { runText } from "../../src/cli/load.ts";
 import { bindingName, interpretEntry, tensorOf, type Arg, type Binding, type EntryInputs, type Module, type Tensor, type Type } from "../../src/ir/index.ts";
 import { evaluateSize } from "../../src/ir/size.ts";
-import { Adapter, disposeStore, randomNormal, randomUniform, startBackend, tensorsOf, type CompiledProgram, type Model, type WeightStore } from "../../src/runtime/index.ts";
+import { Adapter, disposeStore, layOutForTraining, randomNormal, randomUniform, startBackend, tensorsOf, type CompiledProgram, type Model, type WeightStore } from "../../src/runtime/index.ts";
 import { disposeBatch, upload } from "../../src/runtime/batch.ts";
 import type { Batch } from "../../src/runtime/data/batches.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
@@ -140,6 +140,7 @@ export async function benchOnnxStep(ort: Ort, spec: string, samples: number, pos
   const backend = await startBackend("wasm");
   const { tf } = backend;
   const { model } = await Adapter.load(code, { base: program.basePath(chosen), backend });
+  layOutForTraining(model);
   const error = await check(ort, module, model);
   const batch = batchOf(samples, positions, model.manifest.base.vocabulary, model.manifest.kinds.length);
 

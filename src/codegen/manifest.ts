@@ -4,7 +4,7 @@ import { CodegenError } from "./errors.ts";
 import type { ProgramInfo } from "./info.ts";
 
 /** The manifest of a module: what `X.moe.json` holds. Throws CodegenError where a weight's size is not a number. */
-export function manifestOf(module: Pick<Module, "weights">, info: ProgramInfo): Manifest {
+export function manifestOf(module: Pick<Module, "weights" | "entries">, info: ProgramInfo): Manifest {
   return {
     format: "moec/1",
     moec: info.moec,
@@ -16,10 +16,15 @@ export function manifestOf(module: Pick<Module, "weights">, info: ProgramInfo): 
     kinds: info.kinds,
     ...(info.fields ? { fields: info.fields } : {}),
     sites: info.sites,
-    weights: module.weights.map(manifestWeight),
+    weights: module.weights.map((w) => ({ ...manifestWeight(w), ...(w.layoutOf !== undefined && forTrainingAlone(module, w) ? { training: true } : {}) })),
     train: info.train,
     ...(info.peft ? { peft: info.peft } : {}),
   };
+}
+
+/** Whether no entry reads a weight but the one that makes gradients. */
+export function forTrainingAlone(module: Pick<Module, "entries">, weight: Weight): boolean {
+  return ![...module.entries].some(([name, entry]) => name !== "gradients" && entry.params.some((p) => p.kind === "weight" && p.weight === weight.name));
 }
 
 function manifestWeight(weight: Weight): ManifestWeight {

@@ -1,5 +1,6 @@
 import type { AdapterPlan, CheckedAdapter, ModelNode, SitePlan } from "../check/index.ts";
 import { planKey } from "../check/plan.ts";
+import { forTrainingAlone } from "../codegen/index.ts";
 import { everyBackend, type BackendName } from "../formats/backends.ts";
 import { byteSize, dtypeBits, type Dtype } from "../formats/dtype.ts";
 import { Costs } from "../ir/cost.ts";
@@ -156,7 +157,12 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
 
 function memory(module: Module, sizes: Sizes, checkpoint: number, trainable: number, microBatches: number): MemoryPlan {
   const held = { base: 0, layouts: 0, adapter: 0 };
-  for (const w of module.weights) held[w.layoutOf !== undefined ? "layouts" : isBase(w) ? "base" : "adapter"] += 4 * elementsIn(w.type);
+  let forTraining = 0;
+  for (const w of module.weights) {
+    const bytes = 4 * elementsIn(w.type);
+    held[w.layoutOf !== undefined ? "layouts" : isBase(w) ? "base" : "adapter"] += bytes;
+    if (w.layoutOf !== undefined && forTrainingAlone(module, w)) forTraining += bytes;
+  }
   const weights = held.base + held.layouts + held.adapter;
   const peaks = peakBytes(module, sizes);
   const peakOf = (entry: string): number => peaks.get(module.entries.get(entry)?.fn ?? "") ?? 0;
@@ -172,7 +178,7 @@ function memory(module: Module, sizes: Sizes, checkpoint: number, trainable: num
     activations: entry ? keptForBackward(module, entry, sizes) : { layers: 0, outside: 0 },
     peak,
     training: trainable === 0 ? 0 : weights + 8 * trainable + Math.max(peak, gradients + peakOf("update")),
-    evaluation: weights + peakOf("evaluate"),
+    evaluation: weights - forTraining + peakOf("evaluate"),
   };
 }
 

@@ -94,6 +94,8 @@ export interface ManifestWeight {
     readonly base?: { readonly tensor: string; readonly order: readonly string[] };
   }[];
   readonly layoutOf?: string;
+  /** A layout that `gradients` alone reads: it is made when training begins. */
+  readonly training?: boolean;
 }
 
 /** The `train` block, every default filled in. */

@@ -23,6 +23,6 @@ export { RunFolder, type Checkpoint, type RunState } from "./run-folder.ts";
 export { disposeStore, tensorsOf, type Model } from "./store.ts";
 export { openCheckpoint, openTensorFile } from "./tensor-file.ts";
 export { trainRun, type TrainEnd, type TrainOptions } from "./train.ts";
-export { adapterTensors, placeWeights, restoreTensors, tensorFileOf, type NamedTensor, type TensorFile } from "./weights.ts";
+export { adapterTensors, layOutForTraining, placeWeights, restoreTensors, tensorFileOf, type NamedTensor, type TensorFile } from "./weights.ts";
 export type { ManifestSite, ManifestWeight, TrainSettings } from "../formats/manifest.ts";
 export { DiagnosticError, type Diagnostic } from "../diagnostics/index.ts";

@@ -9,7 +9,7 @@ import { readMetrics, UsageTable, type HostMetrics, type StepMetrics } from "./m
 import type { Updated, WeightStore } from "./program.ts";
 import type { Checkpoint, RunFolder } from "./run-folder.ts";
 import { disposeStore, changingStore, trainableWeights, zerosLike, type Model } from "./store.ts";
-import { adapterMisfits, adapterTensors, loadTensors, restoreTensors, tensorFileOf } from "./weights.ts";
+import { adapterMisfits, adapterTensors, layOutForTraining, loadTensors, restoreTensors, tensorFileOf } from "./weights.ts";
 
 export interface TrainOptions {
   readonly model: Model;
@@ -64,6 +64,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
   const prepare = (step: number): HostBatch[] =>
     microBatches(order.step(step), accumulate).map((m) => prepareBatch(Array.from(m, (i) => examples[i]!), manifest, widths));
 
+  layOutForTraining(model);
   let step = checkpoint?.state.step ?? 0;
   let moments = checkpoint ? await restore(options, checkpoint, identity) : { first: zerosLike(manifest, backend), second: zerosLike(manifest, backend) };
   let saved = checkpoint ? step : -1;

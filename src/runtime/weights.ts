@@ -6,7 +6,7 @@ import { initialValues } from "./initialize.ts";
 import { Spectra } from "./spectra.ts";
 import { assemble, reorder, sizesOf, slicesOf, takeApart, type FileSlice } from "./layout.ts";
 import type { WeightStore } from "./program.ts";
-import { disposeStore, tensorsOf } from "./store.ts";
+import { disposeStore, tensorsOf, type Model } from "./store.ts";
 
 /** Named tensors in a file or a folder of shards, as float32. */
 export interface TensorFile {
@@ -62,7 +62,7 @@ export interface PlaceOptions {
 }
 
 /**
- * Puts every weight of a program on a backend, in the layout that the program wants. The base's files are read once,
+ * Puts every weight of a program on a backend, in the layouts that evaluation wants (`layOutForTraining` makes the others). The base's files are read once,
  * one tensor at a time, whatever the number of layouts. Everything is checked before the first read; where something
  * does not fit, a DiagnosticError tells all of it (MOE5118, MOE5310 to MOE5313) and nothing stays on the device.
  */
@@ -78,8 +78,8 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
 
   const stale = manifest.weights.find((w) => manifest.weights.some((o) => o.name === w.layoutOf && (o.trainable || o.state)));
   if (stale) throw new Error(`${stale.name} is a second layout of a weight that training changes: it would grow old`);
-  const layouts = (name: string): ManifestWeight[] => manifest.weights.filter((w) => w.layoutOf === name);
-  const total = manifest.weights.reduce((n, w) => n + (w.count ?? 1), 0);
+  const layouts = (name: string): ManifestWeight[] => manifest.weights.filter((w) => w.layoutOf === name && !w.training);
+  const total = manifest.weights.filter((w) => !w.training).reduce((n, w) => n + (w.count ?? 1), 0);
   let done = 0;
   const spectra = new Spectra(manifest, base);
   const store: Record<string, Tensor | Tensor[]> = {};
@@ -114,6 +114,23 @@ export async function placeWeights(options: PlaceOptions): Promise<WeightStore> 
     disposeStore(store);
     throw error;
   }
+}
+
+/**
+ * Makes the layouts of frozen weights that only gradients read, once, on the device: a model that is evaluated or writes text never
+ * holds them.
+ */
+export function layOutForTraining(model: Model): void {
+  const { manifest, backend } = model;
+  const made: Record<string, Tensor | Tensor[]> = {};
+  for (const w of manifest.weights) {
+    if (!w.training || model.weights[w.name] !== undefined) continue;
+    const original = manifest.weights.find((o) => o.name === w.layoutOf)!;
+    const order = w.axes.map((a) => original.axes.indexOf(a));
+    const tensors = tensorsOf(model.weights[original.name]!).map((t) => backend.tf.transpose(t, order));
+    made[w.name] = w.count === undefined ? tensors[0]! : tensors;
+  }
+  model.weights = { ...model.weights, ...made };
 }
 
 /** First values that are the norm of a frozen tensor over one axis (DoRA's magnitude), summed in float64. */

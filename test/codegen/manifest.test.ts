@@ -17,7 +17,7 @@ const valid = new Ajv({ allErrors: true }).compile(schema);
 
 const types: Record<keyof Manifest, true> = { format: true, moec: true, adapter: true, backend: true, spec: true, base: true, groups: true, kinds: true, fields: true, sites: true, weights: true, train: true, peft: true };
 const siteTypes: Record<keyof ManifestSite, true> = { path: true, layer: true, in: true, out: true, module: true, experts: true, trainable: true };
-const weightTypes: Record<keyof ManifestWeight, true> = { name: true, axes: true, shape: true, count: true, trainable: true, state: true, decay: true, initializer: true, sources: true, layoutOf: true };
+const weightTypes: Record<keyof ManifestWeight, true> = { name: true, axes: true, shape: true, count: true, trainable: true, state: true, decay: true, initializer: true, sources: true, layoutOf: true, training: true };
 const trainTypes: Record<keyof TrainSettings, true> = { data: true, test: true, epochs: true, steps: true, batch: true, accumulate: true, length: true, seed: true, optimizer: true, schedule: true, clip: true, memory: true };
 
 /** Every field, optional ones included. */
@@ -29,7 +29,7 @@ const full: Manifest = manifest({
   sites: [{ path: "layers.0.mlp.up_proj", layer: 0, in: 4, out: 8, module: "model.layers.0.mlp.up_proj", experts: [{ group: "knowledge", kind: "lora", count: 3, always: false }], trainable: 36 }, { path: "norm", experts: [], trainable: 4 }],
   weights: (
     [{ kind: "zeros" }, { kind: "ones" }, { kind: "checkpoint" }, { kind: "constant", value: 1 }, { kind: "normal", std: 0.02 }, { kind: "uniform", bound: 0.1 }, { kind: "kaiming_uniform", a: 2.2, fanIn: 4 }] as const
-  ).map((initializer, i) => ({ name: `w${i}`, axes: ["in"], shape: [4], count: 2, trainable: true, decay: false, initializer, sources: [{ tensor: "t", order: ["in"], adapter: { names: ["a", "b"], along: "expert" } }], layoutOf: "w" })),
+  ).map((initializer, i) => ({ name: `w${i}`, axes: ["in"], shape: [4], count: 2, trainable: true, decay: false, initializer, sources: [{ tensor: "t", order: ["in"], adapter: { names: ["a", "b"], along: "expert" } }], layoutOf: "w", training: true })),
   train: { ...manifest().train, data: "train.jsonl", test: "test.jsonl", steps: 5 },
   peft: { rank: 4, alpha: 8, dropout: 0, targets: ["up_proj"], rslora: false, fanInFanOut: false },
 });
@@ -71,10 +71,10 @@ describe("the manifest", () => {
       name: "layers.mlp.up_proj.knowledge.A", type: listOf(2, tensor("f32", [axis("expert", 3), axis("in", 4)])), trainable: true, decay: true,
       initializer: { kind: "kaiming_uniform", a: Math.sqrt(5), fanIn: 4 }, sources: [0, 1].map((i) => ({ order: ["expert", "in"], adapter: { names: [0, 1, 2].map((e) => `layers.${i}.${e}`), along: "expert" } })),
     };
-    const made = manifestOf({ weights: [weight] }, full);
+    const made = manifestOf({ weights: [weight], entries: new Map() }, full);
     expect(made.weights).toEqual([{ name: weight.name, axes: ["expert", "in"], shape: [3, 4], count: 2, trainable: true, decay: true, initializer: weight.initializer, sources: weight.sources }]);
     valid(JSON.parse(printManifest(made)));
     expect(valid.errors ?? []).toEqual([]);
-    expect(() => manifestOf({ weights: [{ ...weight, type: tensor("f32", [axis("sample")]) }] }, full)).toThrow(CodegenError);
+    expect(() => manifestOf({ weights: [{ ...weight, type: tensor("f32", [axis("sample")]) }], entries: new Map() }, full)).toThrow(CodegenError);
   });
 });

@@ -4,10 +4,10 @@ import { DiagnosticError } from "../../src/diagnostics/index.ts";
 import { startBackend, type Backend } from "../../src/runtime/backends/index.ts";
 import { initialValues } from "../../src/runtime/initialize.ts";
 import { reorder } from "../../src/runtime/layout.ts";
-import { disposeStore, tensorsOf } from "../../src/runtime/store.ts";
-import { adapterTensors, placeWeights, restoreTensors, tensorFileOf, type NamedTensor, type TensorFile } from "../../src/runtime/weights.ts";
+import { disposeStore, tensorsOf, type Model } from "../../src/runtime/store.ts";
+import { adapterTensors, layOutForTraining, placeWeights, restoreTensors, tensorFileOf, type NamedTensor, type TensorFile } from "../../src/runtime/weights.ts";
 import { testBackends } from "../support/backends.ts";
-import { baseFile, baseTensors, HIDDEN, manifest, VOCAB } from "./tiny.ts";
+import { baseFile, baseTensors, HIDDEN, manifest, tinyProgram, VOCAB } from "./tiny.ts";
 
 /** The codes of what `work` is refused for. */
 async function refusal(work: Promise<unknown>): Promise<{ codes: string[]; text: string }> {
@@ -102,6 +102,26 @@ describe.each(testBackends)("weights on %s", (name) => {
     for (let i = 0; i < HIDDEN; i++) for (let o = 0; o < HIDDEN; o++) expect(plain[i * HIDDEN + o]).toBe(file[o * HIDDEN + i]);
     expect(tensorsOf(store["layers.proj.A"]!).map((t) => t.shape)).toEqual([[HIDDEN, 3, 2], [HIDDEN, 3, 2]]);
     disposeStore(store);
+  });
+
+  it("makes layouts that gradients alone read when training begins, once, with the very numbers that a load gives", async () => {
+    const late = { ...manifest, weights: manifest.weights.map((w) => (w.layoutOf === undefined ? w : { ...w, training: true })) };
+    const store = await placeWeights({ manifest: late, backend, base: baseFile(), seed: 7 });
+    expect(Object.keys(store)).not.toContain("layers.proj.flipped");
+    const model: Model = { manifest: late, entries: tinyProgram().create(backend.tf), backend, weights: store };
+    layOutForTraining(model);
+    const whole = await place();
+    for (const [k, tensor] of tensorsOf(model.weights["layers.proj.flipped"]!).entries()) {
+      const wanted = tensorsOf(whole["layers.proj.flipped"]!)[k]!;
+      expect(tensor.shape).toEqual(wanted.shape);
+      expect([...(await backend.read(tensor))]).toEqual([...(await backend.read(wanted))]);
+    }
+    const held = model.weights["layers.proj.flipped"];
+    layOutForTraining(model);
+    expect(model.weights["layers.proj.flipped"]).toBe(held);
+    disposeStore(whole);
+    disposeStore(model.weights);
+    model.entries.dispose();
   });
 
   it("starts an adapter afresh from names, not from how it is stored", async () => {
