@@ -1,7 +1,7 @@
 import { relative, resolve } from "node:path";
 import { compileFunction } from "node:vm";
 import type { CheckedAdapter } from "../check/index.ts";
-import { chooseAdapter, compileAdapter, printProgram, type Compiled, type Program } from "../compiler/index.ts";
+import { chooseAdapter, compileAdapter, printOnnxEntry, printProgram, type Compiled, type Program } from "../compiler/index.ts";
 import { DiagnosticError, fail } from "../diagnostics/index.ts";
 import { plain } from "../formats/json.ts";
 import { decodeText, parseJsonFile } from "../formats/text.ts";
@@ -65,7 +65,7 @@ export async function executable(chosen: Chosen): Promise<{ readonly compiled: C
   const text = await printProgram(compiled, { types: false, format: false, form: "function" });
   const code = runText(text)[compiled.exportName] as CompiledProgram | undefined;
   if (!code) throw new Error(`the generated module exports no ${compiled.exportName}`);
-  return { compiled, code };
+  return { compiled, code: { ...code, onnx: async (entry) => printOnnxEntry(compiled, entry) } };
 }
 
 /** Runs what was printed as a function, with this process's own runtime: one runtime and one TensorFlow.js in a process. */

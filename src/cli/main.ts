@@ -3,7 +3,7 @@ import { version } from "../compiler/version.ts";
 import { diagnostic, didYouMean } from "../diagnostics/index.ts";
 import { exitCodes, explainFailure, guarded, Terminal, type GlobalOptions } from "./terminal.ts";
 
-const backends = ["auto", "tfjs-node-gpu", "tfjs-node", "webgpu", "wasm", "cpu"];
+const backends = ["auto", "tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "wasm", "cpu"];
 
 function wholeNumber(text: string): number {
   const n = Number(text);
@@ -135,6 +135,7 @@ program
   .addOption(baseOption())
   .option("--explain", "says what the passes rewrote")
   .option("--graph", "also writes X.graph.txt, the graph after all passes")
+  .option("--onnx", "also writes X.ENTRY.onnx, each entry as an ONNX model")
   .addHelpText("after", examples("moec build loramoe.moe -o src/generated"))
   .action(action(async () => (await import("./commands/build.ts")).build));
 

@@ -42,7 +42,7 @@ export async function ourLogits(spec: string, backend: BackendName, adapterFolde
     const ids = [...tokenizer.encode(text, { special: true })];
     const shape: [number, number] = [1, ids.length];
     const input = { tokens: tf.tensor2d(ids, shape, "int32"), targets: tf.zeros(shape, "int32"), lossMask: tf.zeros(shape), mask: tf.ones(shape), kind: tf.tensor1d([-1], "int32") };
-    const { logits } = adapter.model.entries.logits(adapter.model.weights, input as never);
+    const { logits } = await adapter.model.entries.logits(adapter.model.weights, input as never);
     all.ids.push(ids);
     all.logits.push(Array.from(await adapter.backend.read(logits)));
     tf.dispose([logits, ...Object.values(input)]);

@@ -21,7 +21,7 @@ export const backendCodes = codes({
   MOE5203: {
     severity: "error",
     title: "unknown backend",
-    explain: "Backends are tfjs-node-gpu, tfjs-node, webgpu, wasm and cpu; auto takes the fastest of them that works on this machine.",
+    explain: "Backends are tfjs-node-gpu, onnx, tfjs-node, webgpu, wasm and cpu; auto takes the fastest of them that works on this machine.",
   },
   MOE5204: {
     severity: "error",
@@ -29,5 +29,12 @@ export const backendCodes = codes({
     explain:
       "tfjs-node and tfjs-node-gpu each bring TensorFlow's own library and register it under one name, so a process can hold " +
       "only the one that was started first. Use one of the two, or two processes.",
+  },
+  MOE5206: {
+    severity: "error",
+    title: "no ONNX models",
+    explain:
+      "The backend onnx runs a program's entries as ONNX models. The command line makes them itself; a module that `moec build` " +
+      "wrote has them in files of their own, which `moec build --onnx` writes and `load` is told the folder of.",
   },
 });

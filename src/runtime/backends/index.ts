@@ -35,7 +35,7 @@ export async function startBackend(name: BackendName | "auto", options: StartOpt
 async function startFastest(options: StartOptions): Promise<Backend> {
   let last: unknown;
   for (const name of backendNames) {
-    if (!packagesOf[name].every((p) => host.has(p))) continue;
+    if (!packagesOf[name].every((p) => host.has(p)) || (name === "onnx" && !options.models)) continue;
     // wasm and cpu run no native code: they can be tried right here.
     const native = name !== "wasm" && name !== "cpu";
     const report = native && host.probe ? await host.probe(name) : undefined;

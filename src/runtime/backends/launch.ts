@@ -1,6 +1,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { fail } from "../../diagnostics/index.ts";
 import { engineNameOf, howToInstall, howToRepair, packagesOf } from "./packages.ts";
+import type { Ort } from "./ort.ts";
 import type { Backend, BackendHost, BackendName, StartOptions, TensorFlow } from "./types.ts";
 
 /** Starts one backend by name. A DiagnosticError says why it cannot: MOE5201 not installed, 5202 broken, 5204 in the way. */
@@ -22,11 +23,16 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
       undoGpu = await host.provideGpu(); // before the package loads: without a GPU it registers no backend
       adapter = await requestAdapter();
     }
+    if (name === "onnx") await host.load(needed[0]!); // the holder of its tensors
     const { module, version } = await host.load(needed[needed.length - 1]!);
     if (engineNameOf[name] === "tensorflow") loadedTensorFlow = name;
     tf.enableProdMode(); // a second copy of tfjs-core registers its flags anew
     if (name === "wasm") setWasmPath(module as WasmModule, tf, options.wasmPath ?? host.wasmPath());
     await activate(tf, engineNameOf[name]);
+    if (name === "onnx") {
+      const onnx = { ort: module as Ort, threads: host.threads?.() ?? 1 };
+      return { name, tf, version, onnx, device: describeOnnx(onnx.threads), software: false, ...operations(name, tf, undoGpu) };
+    }
     const device = describe(name, tf, adapter);
     return { name, tf, version, ...device, ...operations(name, tf, undoGpu) };
   } catch (error) {
@@ -122,7 +128,7 @@ async function activate(tf: TensorFlow, engineName: string): Promise<void> {
   }
 }
 
-function describe(name: BackendName, tf: TensorFlow, adapter: AdapterInfo): { device: string; software: boolean } {
+function describe(name: Exclude<BackendName, "onnx">, tf: TensorFlow, adapter: AdapterInfo): { device: string; software: boolean } {
   switch (name) {
     case "tfjs-node-gpu":
     case "tfjs-node": {
@@ -137,6 +143,11 @@ function describe(name: BackendName, tf: TensorFlow, adapter: AdapterInfo): { de
     case "cpu":
       return { device: "CPU, JavaScript", software: false };
   }
+}
+
+/** ONNX Runtime's device in words. */
+export function describeOnnx(threads: number): string {
+  return `CPU, ONNX Runtime, ${threads === 1 ? "one thread" : `${threads} threads`}`;
 }
 
 /** The device in words, and whether it is a CPU in disguise. */

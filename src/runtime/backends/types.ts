@@ -1,10 +1,11 @@
 import type * as tfjs from "@tensorflow/tfjs-core";
+import type { OnnxRuntime } from "./ort.ts";
 
 /** TensorFlow.js's core: the operations that generated code calls. */
 export type TensorFlow = typeof tfjs;
 
 /** The backends, fastest first: the order in which `auto` tries them (measured in docs/backends.md). */
-export const backendNames = ["tfjs-node-gpu", "tfjs-node", "webgpu", "wasm", "cpu"] as const;
+export const backendNames = ["tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "wasm", "cpu"] as const;
 
 export type BackendName = (typeof backendNames)[number];
 
@@ -16,6 +17,8 @@ export interface Backend {
   readonly name: BackendName;
   /** Operations on this backend's engine. Any other copy of tfjs-core in the process shares that engine. */
   readonly tf: TensorFlow;
+  /** Where programs run as ONNX models: then `tf` is its cpu backend, which holds their tensors and computes little. */
+  readonly onnx?: OnnxRuntime;
   /** The device in words: "CPU, TensorFlow 2.21.0", "SwiftShader driver 5.0.0 (software)". */
   readonly device: string;
   /** The version of the package behind the backend. */
@@ -54,6 +57,8 @@ export interface BackendReport {
 }
 
 export interface StartOptions {
+  /** Whether there are ONNX models to run: without them `auto` passes the backend `onnx` over. */
+  readonly models?: boolean;
   /** Told of each backend that `auto` found installed and passed over, with the reason. */
   readonly onSkip?: (report: BackendReport) => void;
   /** Where a web page serves tfjs-backend-wasm's .wasm files, ending in "/". Node finds them in the package. */
@@ -76,6 +81,8 @@ export interface BackendHost {
   load(name: string): Promise<LoadedPackage>;
   /** Folder or address of the .wasm files, ending in "/"; undefined where the package's own default is right. */
   wasmPath(): string | undefined;
+  /** How many threads ONNX Runtime computes on. */
+  threads?(): number;
   /** Sets `navigator.gpu` where it is missing. Returns what undoes that. */
   provideGpu(): Promise<() => void>;
   /** Tries a backend apart from this process, where that can be done; undefined where it cannot. */

@@ -1,5 +1,6 @@
 import { quietly } from "../quiet.ts";
 import type { BackendHost, TensorFlow } from "../types.ts";
+import { coresHere, halfOf } from "./cores.ts";
 import { importModule } from "./import.ts";
 import { findPackage } from "./packages.ts";
 import { probeInChild } from "./probe.ts";
@@ -41,6 +42,8 @@ export const nodeHost: BackendHost = {
     Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true, writable: true });
     return () => void delete (globalThis as { navigator?: unknown }).navigator;
   },
+
+  threads: () => halfOf(coresHere()),
 
   probe: probeInChild,
 };
