@@ -7,7 +7,7 @@ import { chooseAdapter, compileAdapter, loadProgram, printProgram } from "../../
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { Adapter, type BackendName } from "../../src/runtime/index.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
-import { loadText } from "../codegen/run.ts";
+import { loadText, withModels } from "../codegen/run.ts";
 import { python } from "../support/require.ts";
 
 /** What logits are compared on. */
@@ -33,7 +33,8 @@ export async function ourLogits(spec: string, backend: BackendName, adapterFolde
   expect(program.diagnostics.filter((d) => d.severity === "error")).toEqual([]);
   const checked = chooseAdapter(program, undefined);
   const compiled = await compileAdapter(program, checked);
-  const code = (await loadText(await printProgram(compiled, { types: false, format: false, runtimeImport: "moec/runtime" })))[compiled.exportName] as unknown as CompiledProgram;
+  const text = await printProgram(compiled, { types: false, format: false, runtimeImport: "moec/runtime" });
+  const code = withModels((await loadText(text))[compiled.exportName] as unknown as CompiledProgram, compiled);
   const adapter = await Adapter.load(code, { base: program.basePath(checked), backend, ...(adapterFolder === undefined ? {} : { adapter: adapterFolder }) });
   const { tf } = adapter.backend;
   const tokenizer = await adapter.tokenizer;

@@ -7,7 +7,7 @@ import { format } from "../../src/format/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { Adapter, startBackend, type Backend, type Row } from "../../src/runtime/index.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
-import { clean, compilers, complaints, loadText, runtimePath, scratch } from "../codegen/run.ts";
+import { clean, compilers, complaints, loadText, runtimePath, scratch, withModels } from "../codegen/run.ts";
 import { fastTestBackends } from "../support/backends.ts";
 
 const host = new NodeHost();
@@ -87,7 +87,7 @@ describe.each(fastTestBackends)("ten steps of each example on %s", (name) => {
   it.each(files)("%s: on eight rows, seen in each step, the loss falls, and nothing is left on the device", async (file) => {
     const { compiled, base, data } = await compile(file);
     const text = await printProgram(compiled, { types: false, format: false, runtimeImport: runtimePath });
-    const code = (await loadText(text))[compiled.exportName] as unknown as CompiledProgram;
+    const code = withModels((await loadText(text))[compiled.exportName] as unknown as CompiledProgram, compiled);
     const empty = backend.memory().tensors;
     const adapter = await Adapter.load(code, { base: resolve(base), backend });
     try {

@@ -155,13 +155,18 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
     const others = table!.type.axes.map((a) => a.name).filter((n) => n !== axis);
     return w.graph.node("Gather", [w.ordered(table!, [axis, ...others]), indices!.name], { axis: 0 });
   },
+  // ONNX Runtime's ScatterND sums what falls on one row on several threads at once and loses some of it: ScatterElements does
+  // not, and wants an index for each element.
   scatter_add: (w, _op, { tensors: [indices, updates] }, result) => {
     const g = w.graph;
     const rest = result.axes.slice(1);
-    const rowsOf = w.ordered(updates!, [...indices!.type.axes, ...rest].map((a) => a.name));
+    const rows = indices!.type.axes;
+    const ordered = w.ordered(updates!, [...rows, ...rest].map((a) => a.name));
+    const flat = w.dims([{ name: "", size: elementCount(rows) }, ...rest]);
+    const given = w.reshape(ordered, w.dims([...rows, ...rest]), flat);
+    const each = w.reshape(indices!.name, w.dims(rows), [flat[0]!, ...rest.map(() => 1)]);
     const zeros = g.node("Expand", [w.literal("f32", [], [0]), w.shape(w.dims(result.axes))]);
-    const places = g.node("Unsqueeze", [g.node("Cast", [indices!.name], { to: 7 }), w.integers([indices!.type.axes.length])]);
-    return g.node("ScatterND", [zeros, places, rowsOf], { reduction: "add" });
+    return g.node("ScatterElements", [zeros, g.node("Expand", [each, w.shape(flat)]), given], { axis: 0, reduction: "add" });
   },
   one_hot: (w, op, { tensors: [x] }) => {
     const index = w.graph.node("Unsqueeze", [x!.name, w.integers([x!.type.axes.length])]);
