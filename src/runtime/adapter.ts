@@ -112,7 +112,7 @@ export class Adapter<Group extends string = string, Kind extends string = string
     const base = await openCheckpoint(host, options.base, { allowNan: options.allowNan ?? false });
     requireSameBase(manifest, base.config, joinPath(options.base, "config.json"));
     const adapter = options.adapter === undefined ? undefined : await openAdapter(host, options.adapter, manifest, options.onNotice);
-    const models = program.onnx ?? (options.onnx === undefined ? undefined : onnxFiles(host, options.onnx, manifest.spec.file));
+    const models = program.onnx ?? (options.onnx === undefined ? undefined : onnxFiles(host, options.onnx, manifest));
     const backend = typeof options.backend === "object" ? options.backend : await startBackend(options.backend ?? "auto", { ...options, models: models !== undefined });
     const seed = options.seed ?? manifest.train.seed;
     const { onProgress } = options;

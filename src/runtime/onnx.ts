@@ -1,5 +1,6 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { onnxFileName, readPort, readResult, type HostValue, type OnnxEntry, type Port, type ResultPort, type StoreName } from "../formats/onnx.ts";
+import type { Manifest } from "../formats/manifest.ts";
 import { fail } from "../diagnostics/index.ts";
 import { joinPath } from "../formats/host.ts";
 import type { Backend } from "./backends/types.ts";
@@ -10,10 +11,18 @@ import type { OutputHost } from "./output.ts";
 import type { BatchInput, CompiledProgram, Evaluation, Gradients, OnnxModels, RunningEntries, Updated, WeightStore } from "./program.ts";
 import { tensorsOf } from "./store.ts";
 
-/** The models that `moec build --onnx` wrote into a folder, of a spec's file. */
-export function onnxFiles(host: OutputHost, folder: string, specFile: string): OnnxModels {
-  const stem = specFile.replace(/^.*[\\/]/, "").replace(/\.moe$/, "");
-  return (entry) => host.readFile(joinPath(folder, onnxFileName(stem, entry)));
+/** The models that `moec build --onnx` wrote into a folder. MOE5207 at one that was not made from the text that the program was made from. */
+export function onnxFiles(host: OutputHost, folder: string, { spec }: Pick<Manifest, "spec">): OnnxModels {
+  const stem = spec.file.replace(/^.*[\\/]/, "").replace(/\.moe$/, "");
+  return async (entry) => {
+    const path = joinPath(folder, onnxFileName(stem, entry));
+    const bytes = await host.readFile(path);
+    // Among the file's metadata, which ONNX Runtime does not show.
+    if (!new TextDecoder("latin1").decode(bytes).includes(spec.sha256)) {
+      fail("MOE5207", `${path} was made from another text than the program.`, { help: "`moec build --onnx` writes the program and its models." });
+    }
+    return bytes;
+  };
 }
 
 /** The program's functions on a backend. MOE5206 where they are wanted as ONNX models and there are none. */

@@ -121,6 +121,10 @@ describe.skipIf(!hasOnnx)("a program on ONNX Runtime", () => {
     expect(await steps(read)).toEqual(await steps(made));
     made.dispose();
     read.dispose();
+    const changed = { ...code, manifest: { ...code.manifest, spec: { ...code.manifest.spec, sha256: "0".repeat(64) } } };
+    const stale = await Adapter.load(changed, { base: join(folder, "models/tiny"), backend: onnx, onnx: folder });
+    expect((await refused(collect(stale.train({ data, steps: 1 })))).map((d) => d.code)).toEqual(["MOE5207"]);
+    stale.dispose();
     expect((await refused(Adapter.load(code, { base: join(folder, "models/tiny"), backend: onnx }))).map((d) => d.code)).toEqual(["MOE5206"]);
   });
 });

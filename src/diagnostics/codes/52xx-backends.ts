@@ -37,4 +37,11 @@ export const backendCodes = codes({
       "The backend onnx runs a program's entries as ONNX models. The command line makes them itself; a module that `moec build` " +
       "wrote has them in files of their own, which `moec build --onnx` writes and `load` is told the folder of.",
   },
+  MOE5207: {
+    severity: "error",
+    title: "ONNX model of another spec",
+    explain:
+      "The model's file was written from another spec than the program that is to run it, or from an older text of it. Build both " +
+      "again with `moec build --onnx`.",
+  },
 });
