@@ -5,6 +5,7 @@
  */
 import type { CheckedAdapter, ElaborationContext } from "../src/check/index.ts";
 import { exportNames, printOnnx, printTfjs } from "../src/codegen/index.ts";
+import { flagCosts, type BackendName } from "../src/formats/backends.ts";
 import type { Manifest } from "../src/formats/manifest.ts";
 import type { Entry, GraphFunction, Module, Op, OpAttributes, Value, Weight } from "../src/ir/graph.ts";
 import { lower } from "../src/lower/index.ts";
@@ -21,9 +22,9 @@ export interface BaseStep {
   readonly program: CompiledProgram;
 }
 
-export async function compileBase(context: ElaborationContext, adapter: CheckedAdapter): Promise<BaseStep> {
+export async function compileBase(context: ElaborationContext, adapter: CheckedAdapter, backend: BackendName): Promise<BaseStep> {
   const bare: CheckedAdapter = { ...adapter, plan: { ...adapter.plan, sites: new Map(), unfrozen: new Set(), groups: [] } };
-  const { module } = optimize(fromFirstInput(lower(context, bare)), { transposeFlags: false });
+  const { module } = optimize(fromFirstInput(lower(context, bare)), { transposeFlags: flagCosts[backend] });
   const compiled = { module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" }, moec: "" } as Manifest };
   const text = await printTfjs([compiled], { types: false, format: false, form: "function" });
   const code = runText(text)[exportNames(["Base"])[0]!] as CompiledProgram;

@@ -101,7 +101,7 @@ async function overExperts(backend: Backend, all: readonly LinearSizes[], rounds
   const grid = new Grid();
   for (const s of all) {
     const data = makeData(backend.tf, s);
-    grid.add(curveNames.moec, s.experts, racing(backend, `moec, E=${s.experts}`, await generated(backend.tf, s, data, "loramoe")));
+    grid.add(curveNames.moec, s.experts, racing(backend, `moec, E=${s.experts}`, await generated(backend, s, data, "loramoe")));
     if (loopFits(backend, s)) grid.add(curveNames.loop, s.experts, racing(backend, `loop, E=${s.experts}`, loop(backend.tf, s, data)));
   }
   return grid.race("experts of one linear, T=1024", "E =", rounds, 1);
@@ -112,7 +112,7 @@ async function overTokens(backend: Backend, all: readonly LinearSizes[], rounds:
   for (const s of all) {
     const T = s.samples * s.positions;
     const data = makeData(backend.tf, s);
-    grid.add(curveNames.moec, T, racing(backend, `moec, T=${T}`, await generated(backend.tf, s, data, "loramoe")));
+    grid.add(curveNames.moec, T, racing(backend, `moec, T=${T}`, await generated(backend, s, data, "loramoe")));
     grid.add(curveNames.frozen, T, racing(backend, `frozen, T=${T}`, frozen(backend.tf, data)));
   }
   return grid.race("tokens through one linear, E=8", "T =", rounds, 1);

@@ -47,10 +47,10 @@ export function racing(backend: Backend, name: string, { step }: Stepping): Side
 
 /** Where a step's time goes, kernel by kernel. */
 export async function profileLinear(backendName: BackendName, sizes: LinearSizes, rounds: number, which: Case): Promise<readonly KernelTime[]> {
-  const { tf } = await startBackend(backendName);
+  const { tf, name } = await startBackend(backendName);
   const data = makeData(tf, sizes);
   const timed = profiled(tf);
-  const { step } = await generated(timed.tf, sizes, data, which);
+  const { step } = await generated({ tf: timed.tf, name }, sizes, data, which);
   for (let round = -2; round < rounds; round++) {
     if (round === 0) timed.reset();
     for (const t of step()) t.dispose();
@@ -63,7 +63,7 @@ export async function benchLinear(backendName: BackendName, sizes: LinearSizes, 
   const { tf } = backend;
   const data = makeData(tf, sizes);
   const byHand = which === "loramoe" && others;
-  const ours = await generated(tf, sizes, data, which);
+  const ours = await generated(backend, sizes, data, which);
   const looped = loop(tf, sizes, data);
   const joined = stacked(tf, sizes, data);
   const apart = byHand ? await disagreement(backend, sizes, ours, [looped, joined]) : undefined;

@@ -41,7 +41,7 @@ export async function benchMemory(backendName: BackendName, sizes: LinearSizes):
   const { tf, name, device } = await startBackend(backendName);
   const buffers = new Buffers(tf);
   const data = makeData(tf, sizes);
-  const ours = await generated(tf, sizes, data, "loramoe");
+  const ours = await generated({ tf, name }, sizes, data, "loramoe");
   const counted = keptForBackward(ours.module, ours.module.entries.get("step")!, { sample: sizes.samples, position: sizes.positions }).outside;
   const turn = new Turn(tf, buffers);
   const byHand: readonly (readonly [string, Stepping])[] = [

@@ -10,6 +10,7 @@ import { Planner, Scope, elaborator, type AxisRef } from "../src/check/index.ts"
 import { dryEmitter } from "../src/check/emitter.ts";
 import { exportNames, printTfjs } from "../src/codegen/index.ts";
 import { checkText } from "../src/compiler/index.ts";
+import { flagCosts, type BackendName } from "../src/formats/backends.ts";
 import type { Manifest } from "../src/formats/manifest.ts";
 import { MemoryHost } from "../src/formats/host.ts";
 import type { Module } from "../src/ir/graph.ts";
@@ -61,8 +62,8 @@ export interface Generated extends Stepping {
 }
 
 /** The site's generated function: the output, and gradients of sum(output * C) for x and the adapter's weights. */
-export async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case): Promise<Generated> {
-  const module = await adapted(s, which);
+export async function generated({ tf, name }: Pick<Backend, "tf" | "name">, s: LinearSizes, data: Data, which: Case): Promise<Generated> {
+  const module = await adapted(s, which, name);
   const entry = module.entries.get("step")!;
   const params = module.functions.get("step")!.params;
   const args = entry.params.map((binding, i) => {
@@ -85,7 +86,7 @@ export async function generated(tf: Tf, s: LinearSizes, data: Data, which: Case)
 }
 
 /** The graph of the step, after all passes. */
-async function adapted(s: LinearSizes, which: Case): Promise<Module> {
+async function adapted(s: LinearSizes, which: Case, backend: BackendName): Promise<Module> {
   const text = `adapter A on base { at linear { ${cases[which](s)} } }`;
   const { checked } = await checkText(new MemoryHost([]), "bench.moe", text, { library: library() });
   const { context } = checked;
@@ -107,7 +108,7 @@ async function adapted(s: LinearSizes, which: Case): Promise<Module> {
   const bound = [{ kind: "output", name: "output" } as const, ...wrt.map(({ name }) => ({ kind: "gradient", weight: name }) as const)];
   const functions = new Map(made.functions).set("step", { ...fn, results });
   const alone = { ...made, functions, entries: new Map([["step", { fn: "step", params: entry.params, results: bound }]]) };
-  return optimize(alone, { transposeFlags: false, sizes: symbols }).module;
+  return optimize(alone, { transposeFlags: flagCosts[backend], sizes: symbols }).module;
 }
 
 /** Prints a module's functions, and loads them. */

@@ -97,7 +97,7 @@ export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const { tf } = backend;
   const program = await programFor(setting.base);
   const adapter = chooseAdapter(program, undefined);
-  const compiled = await compileAdapter(program, adapter);
+  const compiled = await compileAdapter(program, adapter, backend.name);
   const code = runText(await printProgram(compiled, { types: false, format: false, form: "function" }))[compiled.exportName] as CompiledProgram;
   const manifest = { ...code.manifest, train: { ...code.manifest.train, batch: setting.samples, accumulate: 1, length: setting.positions } };
   const weights = await placeWeights({ manifest, backend, base: setting.tensors, seed: 1 });
@@ -107,7 +107,7 @@ export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const input = upload(tf, batch);
   const host = { seed: 1, draw: 0, lossScale: 1 / batch.counted, balanceScale: 1, step: 0, steps: 1 };
 
-  const base = await compileBase(program.checked.context, adapter);
+  const base = await compileBase(program.checked.context, adapter, backend.name);
   const baseEntries = entriesOn(backend, base.program);
   const embedded = await embeddings(backend, setting, input.tokens);
   const own: Tensor[] = [];

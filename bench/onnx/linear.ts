@@ -10,7 +10,7 @@ import { printOnnxFunction } from "../../src/codegen/index.ts";
 import { interpret, tensorOf, type Arg, type Module, type Tensor } from "../../src/ir/index.ts";
 import { evaluateSize } from "../../src/ir/size.ts";
 import { openSession, type Ort, type OrtSession, type OrtTensor, type OrtTensors } from "../../src/runtime/backends/ort.ts";
-import { startBackend, type Tf } from "../../src/runtime/index.ts";
+import { startBackend, type Backend } from "../../src/runtime/index.ts";
 import { interleave, machine, type Measured, type Side } from "../measure.ts";
 import { frozen, generated, makeData, type Generated, type LinearSizes } from "../sides.ts";
 import { productModel } from "./product.ts";
@@ -48,9 +48,9 @@ async function opened(ort: Ort, { module, args }: Pick<Generated, "module" | "ar
 }
 
 /** ONNX Runtime against the interpreter, which computes in float64, at a size that it can do. */
-async function check(ort: Ort, tf: Tf): Promise<number> {
+async function check(ort: Ort, { tf }: Backend): Promise<number> {
   const small: LinearSizes = { samples: 4, positions: 16, in: 48, out: 72, experts: 8, rank: 4 };
-  const { module, args } = await generated(tf, small, makeData(tf, small), "loramoe");
+  const { module, args } = await generated({ tf, name: "onnx" }, small, makeData(tf, small), "loramoe");
   const inputs = argsOf(module, args, symbols(small));
   const want = interpret(module, "step", inputs) as readonly Tensor[];
   const { session, feeds } = await opened(ort, { module, args }, 1);
@@ -76,9 +76,10 @@ export async function benchOnnxLinear(s: LinearSizes, experts: readonly number[]
   const { ort } = onnx!;
   const backend = await startBackend("wasm");
   const { tf } = backend;
-  const error = await check(ort, tf);
+  const error = await check(ort, backend);
   const data = makeData(tf, s);
-  const moec = await generated(tf, s, data, "loramoe");
+  const moec = await generated(backend, s, data, "loramoe");
+  const ours = await generated({ tf, name: "onnx" }, s, data, "loramoe");
   const T = s.samples * s.positions;
   const given = (t: TfTensor, dims: readonly number[]): OrtTensor => new ort.Tensor("float32", numbersOf(t), dims);
   const products = { x: given(data.x, [T, s.in]), W: given(data.W, [s.in, s.out]), C: given(data.C, [T, s.out]), Wt: given(data.Wt, [s.out, s.in]) };
@@ -93,19 +94,19 @@ export async function benchOnnxLinear(s: LinearSizes, experts: readonly number[]
   });
   const onOnnx = (name: string, session: OrtSession, feeds: OrtTensors): Side => ({ name, run: async () => void (await session.run(feeds)) });
   const sides: Side[] = [onWasm("wasm, frozen layer", frozen(tf, data).step), onWasm("wasm, moec", moec.step)];
-  const one = await opened(ort, moec, 1);
+  const one = await opened(ort, ours, 1);
   for (const threads of [1, 2]) {
     const name = `ONNX Runtime, ${threads} thread${threads > 1 ? "s" : ""}`;
     sides.push(onOnnx(`${name}, frozen layer`, await openSession(ort, productModel, threads), products));
-    const { session, feeds } = threads === 1 ? one : await opened(ort, moec, threads);
+    const { session, feeds } = threads === 1 ? one : await opened(ort, ours, threads);
     sides.push(onOnnx(`${name}, moec`, session, feeds));
-    const fixed = await opened(ort, moec, threads, symbols(s));
+    const fixed = await opened(ort, ours, threads, symbols(s));
     sides.push(onOnnx(`${name}, moec, sizes fixed in the file`, fixed.session, fixed.feeds));
   }
   const grown: Side[] = [];
   for (const e of experts) {
     const sizes = { ...s, experts: e };
-    const { session, feeds } = await opened(ort, await generated(tf, sizes, makeData(tf, sizes), "loramoe"), 1);
+    const { session, feeds } = await opened(ort, await generated({ tf, name: "onnx" }, sizes, makeData(tf, sizes), "loramoe"), 1);
     grown.push(onOnnx(`E=${e}`, session, feeds));
   }
   const measured = await interleave(sides, rounds);

@@ -205,7 +205,7 @@ export const builtins: Readonly<Record<string, Builtin>> = {
       if (p === 0 || !training) return x;
       const axes = each && mapped && !x.axes.includes(mapped) ? [...x.axes, mapped] : x.axes;
       const kept = ops.cast(ops.compare("ge", ops.random("uniform", axes), ops.scalar(p)), "f32");
-      const left = ops.arithmetic("mul", x, ops.arithmetic("mul", kept, ops.scalar(1 / (1 - p))));
+      const left = ops.arithmetic("mul", ops.arithmetic("mul", x, kept), ops.scalar(1 / (1 - p)));
       return ops.emitter.dropped ? { ...left, handle: ops.emitter.dropped(left.handle, ops.origin()) } : left;
     },
   },

@@ -8,7 +8,7 @@ import { decodeText, parseJsonFile } from "../formats/text.ts";
 import { atomicWrite, NodeHost } from "../runtime/files/index.ts";
 import { Adapter } from "../runtime/adapter.ts";
 import * as runtime from "../runtime/generated.ts";
-import type { BackendName } from "../runtime/backends/types.ts";
+import { startBackend, type BackendName } from "../runtime/backends/index.ts";
 import type { CompiledProgram } from "../runtime/program.ts";
 import { readProgram } from "./input.ts";
 import { library } from "./library.ts";
@@ -59,9 +59,9 @@ export async function requireData(path: string, help: string): Promise<void> {
   if (!(await new NodeHost().stat(path))) fail("MOE5101", `${path} does not exist`, { help });
 }
 
-/** Compiles an adapter and loads the code that was made: the same code that `moec build` writes, without types. */
-export async function executable(chosen: Chosen): Promise<{ readonly compiled: Compiled; readonly code: CompiledProgram }> {
-  const compiled = await compileAdapter(chosen.program, chosen.adapter);
+/** Compiles an adapter for a backend and loads the code that was made: what `moec build --for` writes, without types. */
+export async function executable(chosen: Chosen, backend: BackendName): Promise<{ readonly compiled: Compiled; readonly code: CompiledProgram }> {
+  const compiled = await compileAdapter(chosen.program, chosen.adapter, backend);
   const text = await printProgram(compiled, { types: false, format: false, form: "function" });
   const code = runText(text)[compiled.exportName] as CompiledProgram | undefined;
   if (!code) throw new Error(`the generated module exports no ${compiled.exportName}`);
@@ -121,9 +121,7 @@ export async function chooseTarget(terminal: Terminal, target: string, options: 
 /** A target's adapter on a backend; that of a spec without weights starts afresh. */
 export async function openTarget(terminal: Terminal, target: string, options: RunOptions): Promise<{ readonly chosen: Chosen; readonly adapter: Adapter; readonly compiled: Compiled }> {
   const { chosen, saved } = await chooseTarget(terminal, target, options);
-  const { compiled, code } = await executable(chosen);
-  const adapter = await load(terminal, code, chosen, options, saved);
-  return { chosen, adapter, compiled };
+  return { chosen, ...(await load(terminal, chosen, options, saved)) };
 }
 
 async function readRun(host: NodeHost, folder: string): Promise<RunFile> {
@@ -137,16 +135,20 @@ async function readRun(host: NodeHost, folder: string): Promise<RunFile> {
   return { ...(run as RunFile), set: typeof run.set === "object" && run.set ? run.set : {} };
 }
 
-/** Places base and adapter on the backend. */
-export async function load(terminal: Terminal, code: CompiledProgram, chosen: Chosen, options: RunOptions, saved?: string): Promise<Adapter> {
+/** Starts the backend, compiles the adapter for it, and places base and adapter on it. */
+export async function load(terminal: Terminal, chosen: Chosen, options: RunOptions, saved?: string): Promise<{ readonly adapter: Adapter; readonly compiled: Compiled }> {
+  const backend = await startBackend(options.backend ?? "auto", {
+    models: true,
+    onSkip: (report) => terminal.say(terminal.color.dim(`${report.name} is passed over: ${report.reason ?? "it computes in software"}`)),
+  });
+  terminal.say(terminal.color.dim(`backend ${backend.name}: ${backend.device}`));
+  const { compiled, code } = await executable(chosen, backend.name);
   const adapter = await Adapter.load(code, {
     base: chosen.base,
-    backend: options.backend ?? "auto",
+    backend,
     ...(saved === undefined ? {} : { adapter: saved }),
     ...(options.seed === undefined ? {} : { seed: options.seed }),
     ...(options.allowNan ? { allowNan: true } : {}),
-    onSkip: (report) => terminal.say(terminal.color.dim(`${report.name} is passed over: ${report.reason ?? "it computes in software"}`)),
   });
-  terminal.say(terminal.color.dim(`backend ${adapter.backend.name}: ${adapter.backend.device}`));
-  return adapter;
+  return { adapter, compiled };
 }

@@ -1,9 +1,10 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { version } from "../compiler/version.ts";
 import { diagnostic, didYouMean } from "../diagnostics/index.ts";
+import { backendNames, everyBackend } from "../formats/backends.ts";
 import { exitCodes, explainFailure, guarded, Terminal, type GlobalOptions } from "./terminal.ts";
 
-const backends = ["auto", "tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "wasm", "cpu"];
+const backends = ["auto", ...backendNames];
 
 function wholeNumber(text: string): number {
   const n = Number(text);
@@ -105,6 +106,8 @@ const adapterOption = () => new Option("--adapter <name>", "which adapter, where
 const seedOption = (of: string) => new Option("--seed <n>", `of ${of}`).argParser(wholeNumber);
 const backendOption = (names = backends) =>
   new Option("--backend <name>", `what computes: ${names.join(", ")}`).argParser(choice(names)).default(names[0]);
+const forOption = () =>
+  new Option("--for <backend>", `what the code is laid out for: ${backendNames.join(", ")}; it runs on every one`).argParser(choice([...backendNames])).default(everyBackend);
 const targetText = "a trained adapter's folder; or a spec, for its base before training";
 
 program
@@ -133,10 +136,11 @@ program
   .addOption(adapterOption())
   .addOption(setOption())
   .addOption(baseOption())
+  .addOption(forOption())
   .option("--explain", "says what the passes rewrote")
   .option("--graph", "also writes X.graph.txt, the graph after all passes")
   .option("--onnx", "also writes X.ENTRY.onnx, each entry as an ONNX model")
-  .addHelpText("after", examples("moec build loramoe.moe -o src/generated"))
+  .addHelpText("after", examples("moec build loramoe.moe -o src/generated", "moec build loramoe.moe -o src/generated --for tfjs-node"))
   .action(action(async () => (await import("./commands/build.ts")).build));
 
 program
@@ -157,6 +161,7 @@ program
   .addOption(baseOption())
   .option("--batch <n>", "samples in a step (default: the spec's)", positiveNumber)
   .option("--length <n>", "tokens in a sample (default: the spec's)", positiveNumber)
+  .addOption(forOption())
   .addOption(setOption())
   .addHelpText("after", examples("moec plan loramoe.moe", "moec plan loramoe.moe --base models/llama-2-7b --batch 8 --length 1024 --json"))
   .action(action(async () => (await import("./commands/plan.ts")).plan));

@@ -9,6 +9,7 @@ export function manifestOf(module: Pick<Module, "weights">, info: ProgramInfo): 
     format: "moec/1",
     moec: info.moec,
     adapter: info.adapter,
+    backend: info.backend,
     spec: { file: info.spec.file, sha256: info.spec.sha256 },
     base: info.base,
     groups: info.groups,

@@ -1,5 +1,6 @@
 import type { CheckedAdapter } from "../check/index.ts";
 import { manifestOf, onnxEntriesOf, printDeclarations, printOnnx, printTfjs, exportNames, type TfjsOptions } from "../codegen/index.ts";
+import { everyBackend, flagCosts, type BackendName } from "../formats/backends.ts";
 import type { Manifest, TrainSettings } from "../formats/manifest.ts";
 import type { OnnxEntry } from "../formats/onnx.ts";
 import { printModule, type Module } from "../ir/index.ts";
@@ -22,12 +23,15 @@ export interface Compiled {
   readonly explanation: Explanation;
 }
 
-/** Lowers and optimises a checked adapter. What is wrong from here on is our bug: it throws plain errors. */
-export async function compileAdapter(program: Program, adapter: CheckedAdapter): Promise<Compiled> {
+/**
+ * Lowers and optimises a checked adapter, laid out for a backend; the code is right on every other. What is wrong from here
+ * on is our bug: it throws plain errors.
+ */
+export async function compileAdapter(program: Program, adapter: CheckedAdapter, backend: BackendName = everyBackend): Promise<Compiled> {
   const lowered = lower(program.checked.context, adapter);
-  const { module, reports, keeps } = optimizeForTraining(lowered, adapter.train);
+  const { module, reports, keeps } = optimizeForTraining(lowered, adapter.train, backend);
   const info = await programInfo(program, adapter, lowered.weights);
-  const manifest = manifestOf(module, info);
+  const manifest = manifestOf(module, { ...info, backend });
   return {
     module,
     manifest,
@@ -53,10 +57,10 @@ export type Keeps = "all" | "layers";
 export function optimizeForTraining(
   lowered: Module,
   train: TrainSettings,
+  backend: BackendName,
   sizes: Sizes = { sample: Math.ceil(train.batch / train.accumulate), position: train.length },
 ): ReturnType<typeof optimize> & { readonly keeps: Keeps } {
-  // TensorFlow.js on wasm multiplies with transpose flags ten times slower, and no backend is faster with them.
-  const options = { train, transposeFlags: false };
+  const options = { train, transposeFlags: flagCosts[backend] };
   const again = (): ReturnType<typeof optimizeForTraining> => ({ ...optimize(lowered, { ...options, recompute: "layers" }), keeps: "layers" });
   if (train.memory === "recompute") return again();
   const all = { ...optimize(lowered, options), keeps: "all" as const };

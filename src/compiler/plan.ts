@@ -1,5 +1,6 @@
 import type { AdapterPlan, CheckedAdapter, ModelNode, SitePlan } from "../check/index.ts";
 import { planKey } from "../check/plan.ts";
+import { everyBackend, type BackendName } from "../formats/backends.ts";
 import { byteSize, dtypeBits, type Dtype } from "../formats/dtype.ts";
 import { Costs } from "../ir/cost.ts";
 import type { Module, Weight } from "../ir/graph.ts";
@@ -11,12 +12,14 @@ import { optimizeForTraining } from "./compile.ts";
 import { elementsIn, keptForBackward, peakBytes } from "./plan-memory.ts";
 import type { Program } from "./program.ts";
 
-/** The size of the batch that a plan is made for; the spec's where not given. */
+/** What a plan is made for: the spec's batch, and code for every backend, where nothing else is given. */
 export interface PlanOptions {
   /** Samples of one step, over all its micro-batches. */
   readonly batch?: number;
   /** Tokens of each sample. */
   readonly length?: number;
+  /** What the code is laid out for: it holds one copy of each frozen matrix, or two. */
+  readonly for?: BackendName | undefined;
 }
 
 /**
@@ -116,7 +119,7 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
   const tokens = sizes["sample"]! * length;
 
   const lowered = lower(context, adapter);
-  const { module } = optimizeForTraining(lowered, adapter.train, sizes);
+  const { module } = optimizeForTraining(lowered, adapter.train, options.for ?? everyBackend, sizes);
   const costs = new Costs(module, sizes);
   const work = new Work(program, adapter, sizes);
   const base = work.ofModel([]);

@@ -1,3 +1,5 @@
+import type { BackendName } from "./backends.ts";
+
 /**
  * `X.moe.json`: what a compiled adapter says about itself. The runtime needs nothing else to load, train and save it;
  * it lies beside every saved adapter, so that a folder restores everything. `grammar/manifest.schema.json` is its JSON Schema.
@@ -8,6 +10,8 @@ export interface Manifest {
   readonly moec: string;
   /** The adapter's name in the spec. */
   readonly adapter: string;
+  /** The backend that the program is laid out for; it runs on every one. */
+  readonly backend?: BackendName;
   /** The spec's path, and the digest of its text with all that it imports and the library. */
   readonly spec: { readonly file: string; readonly sha256: string };
   readonly base: {

@@ -6,6 +6,7 @@
  *     input/tokens                                the batch's
  *     host/step                                   a number of the host, a scalar
  *     draw/uniform/2/0/seed/draw                  numbers of the stream 2 in the layer 0 at the host's `seed` and `draw`
+ *     chance/0.1/2/0/seed/draw                    whether these numbers are at least 0.1
  *     result/gradients/layers.mlp.up_proj…/3      a store's tensor that is given back
  *     result/loss                                 an output
  */
@@ -13,7 +14,16 @@ export type Port =
   | { readonly kind: "store"; readonly store: StoreName; readonly name: string; readonly layer?: number }
   | { readonly kind: "input"; readonly name: string }
   | { readonly kind: "host"; readonly name: string }
-  | { readonly kind: "draw"; readonly distribution: "uniform" | "normal"; readonly stream: number; readonly layer: HostValue; readonly seed: HostValue; readonly step: HostValue };
+  | (Stream & { readonly kind: "draw"; readonly distribution: "uniform" | "normal" })
+  | (Stream & { readonly kind: "chance"; readonly least: number });
+
+/** Random numbers by the counter that gives them. */
+interface Stream {
+  readonly stream: number;
+  readonly layer: HostValue;
+  readonly seed: HostValue;
+  readonly step: HostValue;
+}
 
 /** A number, or the name of the host's. */
 export type HostValue = number | string;
@@ -41,7 +51,8 @@ export function portName(port: Port): string {
     case "store":
       return `${port.store}/${port.name}${port.layer === undefined ? "" : `/${port.layer}`}`;
     case "draw":
-      return ["draw", port.distribution, port.stream, port.layer, port.seed, port.step].join("/");
+    case "chance":
+      return [port.kind, port.kind === "draw" ? port.distribution : port.least, port.stream, port.layer, port.seed, port.step].join("/");
     default:
       return `${port.kind}/${port.name}`;
   }
@@ -56,11 +67,13 @@ export function resultName(port: ResultPort): string {
 export function readPort(name: string): Port | undefined {
   const [kind, ...rest] = name.split("/");
   if (kind === "input" || kind === "host") return { kind, name: rest.join("/") };
-  if (kind === "draw") {
-    const [distribution, stream, ...values] = rest;
+  if (kind === "draw" || kind === "chance") {
+    const [what, stream, ...values] = rest;
     const [layer, seed, step] = values.map((v): HostValue => (/^\d+$/.test(v) ? Number(v) : v));
-    if ((distribution !== "uniform" && distribution !== "normal") || layer === undefined || seed === undefined || step === undefined) return undefined;
-    return { kind, distribution, stream: Number(stream), layer, seed, step };
+    if (layer === undefined || seed === undefined || step === undefined) return undefined;
+    const from = { stream: Number(stream), layer, seed, step };
+    if (kind === "chance") return { kind, least: Number(what), ...from };
+    return what === "uniform" || what === "normal" ? { kind, distribution: what, ...from } : undefined;
   }
   const store = stores.find((s) => s === kind);
   if (store === undefined) return undefined;

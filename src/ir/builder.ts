@@ -133,6 +133,9 @@ export class Builder {
   extent(axes: readonly Axis[]): Value {
     return this.one("extent", [], { axes });
   }
+  chance(seed: Value, step: Value, layer: Value, stream: number, axes: readonly Axis[], least: number): Value {
+    return this.one("chance", [seed, step, layer], { stream, axes, least });
+  }
   random(seed: Value, step: Value, layer: Value, stream: number, axes: readonly Axis[], distribution: "uniform" | "normal" = "uniform"): Value {
     return this.one("random", [seed, step, layer], { stream, axes, distribution });
   }
@@ -248,6 +251,8 @@ export class Builder {
   }
   list(elements: readonly Value[]): Value { return this.one("list", elements, {}); }
   element(list: Value, at: number): Value { return this.one("element", [list], { at }); }
+  pack(list: Value, as: Axis): Value { return this.one("pack", [list], { as }); }
+  unpack(x: Value, axis: string): Value { return this.one("unpack", [x], { axis }); }
   release(values: readonly Value[]): void { this.op("release", values, {}); }
 
   #value(x: Operand, like?: TensorType): Value {

@@ -99,6 +99,9 @@ export interface OpAttributes {
   /** (seed: number, step: number, layer: number) -> f32 [axes]: counter-based draw, uniform in [0,1) or standard normal. */
   random: { readonly stream: number; readonly axes: readonly Axis[]; readonly distribution: "uniform" | "normal" };
 
+  /** (seed, step, layer) -> bool [axes]: whether the uniform draw of the same numbers is at least `least`. */
+  chance: { readonly stream: number; readonly axes: readonly Axis[]; readonly least: number };
+
   // — elementwise, aligned by name; result axes: those of the operand with most axes in its order (the first on a tie),
   //   then the missing ones of the others in their order —
   neg: None; abs: None; sign: None; exp: None; log: None; log1p: None; sqrt: None; rsqrt: None; reciprocal: None; square: None;
@@ -186,6 +189,10 @@ export interface OpAttributes {
   list: None;
   /** (list) -> the element at `at`. */
   element: { readonly at: number };
+  /** (list) -> its tensors along a new first axis. */
+  pack: { readonly as: Axis };
+  /** -> the tensors along an axis, as a list. */
+  unpack: { readonly axis: string };
   /** Frees values made in this function, right after their last use; no results. Placed by the release pass only. */
   release: None;
 }

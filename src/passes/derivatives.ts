@@ -82,6 +82,7 @@ export const derivatives: { readonly [K in OpName]: DerivativeRow<K> } = {
   fill: "none",
   extent: "none",
   random: "none",
+  chance: "none",
 
   neg: [({ b, dy }) => b.neg(dy)],
   abs: [({ b, dy, ...a }) => b.mul(dy, b.sign(x0(a)))],
@@ -184,6 +185,8 @@ export const derivatives: { readonly [K in OpName]: DerivativeRow<K> } = {
   fold: "function",
   list: "function",
   element: "function",
+  pack: [({ b, dy, attributes }) => b.unpack(dy, attributes.as.name)],
+  unpack: [({ b, dy, attributes, ...a }) => b.pack(dy, ownAxis(x0(a), attributes.axis))],
   release: "none",
 };
 

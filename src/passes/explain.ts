@@ -4,7 +4,7 @@ import type { Sizes } from "../ir/size.ts";
 import { frozenSignatures, frozenValues } from "./frozen.ts";
 import { flagged } from "./join.ts";
 import { Site, type StackReport, type StackRule } from "./rewrite.ts";
-import { type AnyOp, calleesFirst, functionOf, namesOf, opsOf } from "./tools.ts";
+import { type AnyOp, calleesFirst, functionOf, isDraw, namesOf, opsOf } from "./tools.ts";
 
 /** A rewrite that was not made, and why. */
 export interface Left {
@@ -166,7 +166,7 @@ function random(site: Site, op: AnyOp): boolean {
   const drawn = (v: Value, depth: number): boolean => {
     const maker = site.maker(v);
     if (!maker || depth === 0 || maker.op === "dot" || maker.op === "sum") return false;
-    return maker.op === "random" || maker.operands.some((x) => drawn(x, depth - 1));
+    return isDraw(maker) || maker.operands.some((x) => drawn(x, depth - 1));
   };
   return op.operands.some((v) => drawn(v, 6));
 }

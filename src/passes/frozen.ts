@@ -1,5 +1,5 @@
 import type { GraphFunction, Module, Value } from "../ir/graph.ts";
-import { functionOf, opsOf } from "./tools.ts";
+import { functionOf, isDraw, opsOf } from "./tools.ts";
 
 /** Which params and results of a function are frozen. */
 export interface FrozenSignature {
@@ -31,7 +31,7 @@ export function frozenSignatures(module: Module): ReadonlyMap<string, FrozenSign
     for (const fn of module.functions.values()) {
       for (const op of opsOf(fn)) {
         if (op.op !== "call" && op.op !== "fold") {
-          if (op.operands.some((v) => live.has(v)) || op.op === "random") op.results.forEach((v) => live.add(v));
+          if (op.operands.some((v) => live.has(v)) || isDraw(op)) op.results.forEach((v) => live.add(v));
           continue;
         }
         const body = functionOf(module.functions, op.attributes.fn);
@@ -57,7 +57,7 @@ export function frozenValues(fn: GraphFunction, signatures: ReadonlyMap<string, 
   for (const op of opsOf(fn)) {
     const callee = op.op === "call" || op.op === "fold" ? signatures.get(op.attributes.fn) : undefined;
     op.results.forEach((v, j) => {
-      if (callee ? callee.results[j] : op.op !== "random" && op.operands.every((x) => frozen.has(x))) frozen.add(v);
+      if (callee ? callee.results[j] : !isDraw(op) && op.operands.every((x) => frozen.has(x))) frozen.add(v);
     });
   }
   return frozen;

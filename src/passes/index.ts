@@ -7,6 +7,7 @@ import { removeDead } from "./dead.ts";
 import { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
+import { postpone } from "./postpone.ts";
 import { type ReleaseReport, release } from "./release.ts";
 import { simplify } from "./simplify.ts";
 import type { StackedFrom } from "./explain.ts";
@@ -20,6 +21,7 @@ export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ru
 export { hoist } from "./hoist.ts";
 export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
+export { postpone } from "./postpone.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
 export type { StackReport, StackRule } from "./rewrite.ts";
@@ -30,8 +32,8 @@ export { type StackOptions, type Stacked, stack } from "./stack.ts";
 export interface OptimizeOptions {
   /** Makes the entries `accumulate` and `update`, where something is trainable. */
   readonly train?: UpdateSettings;
-  /** Whether the target multiplies transposed matrices without a penalty. */
-  readonly transposeFlags: boolean;
+  /** What a product's transpose flag costs (`LayoutOptions`). */
+  readonly transposeFlags: number | false;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
   /** What backward makes again rather than keep; by default what is cheap to make. */
@@ -52,7 +54,7 @@ export interface Reports {
 }
 
 /**
- * All passes in their order: stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
+ * All passes in their order: postpone, stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
  * The entry `train`, if there is one, becomes `gradients` (`gradientsEntry`).
  */
 export function optimize(module: Module, options: OptimizeOptions): { readonly module: Module; readonly reports: Reports } {
@@ -63,7 +65,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   };
   const sizes = options.sizes ?? {};
   // Before differentiation too: what is computed once for all layers is not kept for each.
-  const simple = step("simplify", simplify(module));
+  const simple = step("postpone", postpone(step("simplify", simplify(module)), sizes));
   const stacked = stack(simple, { sizes });
   step("stack", stacked.module);
   const { module: trained, unreached } = gradientsEntry(stacked.module, { sizes, ...(options.recompute ? { recompute: options.recompute } : {}) });

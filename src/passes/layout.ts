@@ -10,8 +10,11 @@ import { type AnyOp, axesOf, elementsOf, freeName, functionOf, listTypeOf, mappe
 import { type Order, chooseProduct, hintsOf } from "./orders.ts";
 
 export interface LayoutOptions {
-  /** Whether the target multiplies transposed matrices as fast as plain ones; where not, transposes are made first. */
-  readonly transposeFlags: boolean;
+  /**
+   * What reading an operand transposed, by a flag, costs a product of the target's, in passes over the operand; false: no
+   * flags, transposes are made first.
+   */
+  readonly transposeFlags: number | false;
   /** Sizes of symbols, where some are known; others are taken as 32 each. */
   readonly sizes?: Sizes;
 }
@@ -122,6 +125,9 @@ interface Made {
   /** Frozen params that are wanted in another order as well; the new params stand last, or last of the shared ones. */
   readonly extras: readonly { readonly param: number; readonly order: Order }[];
 }
+
+/** What starting a kernel costs, in elements that another could have moved meanwhile. */
+const kernelStart = 2 ** 15;
 
 const aligned = new Set(Object.keys(elementwise));
 
@@ -250,11 +256,20 @@ class Writer {
     return found;
   }
 
-  /** What `#as` would move, in elements: nothing where the order is at hand, next to nothing for a frozen weight. */
+  /** What `#as` would cost, in elements moved: nothing where the order is at hand, next to nothing for a frozen weight. */
   #price(v: Value, order: Order): number {
     const now = orderOf(v.type)!;
     if (sameNames(now, order) || this.#again.get(v)?.has(`as ${JSON.stringify(order)}`)) return 0;
-    return elementsOf(v.type, this.#run.options.sizes) * (this.#frozen.has(v) ? 1e-3 : 1);
+    return this.#frozen.has(v) ? 1e-3 * this.#elements(v) : this.#moved(v);
+  }
+
+  #elements(v: Value): number {
+    return elementsOf(v.type, this.#run.options.sizes);
+  }
+
+  /** What transposing a value costs, in elements moved. Its start counts only where a flag could take its place. */
+  #moved(v: Value): number {
+    return this.#elements(v) + (this.#run.options.transposeFlags === false ? 0 : kernelStart);
   }
 
   #transposeList(v: Value, order: Order): Value {
@@ -338,7 +353,8 @@ class Writer {
     const b = this.#b;
     const [x, y] = [this.#now(op.operands[0]!), this.#now(op.operands[1]!)];
     const { over } = op.attributes;
-    const hint = this.#hints.get(op.results[0]!);
+    // Where no user asks for an order, the one it was written in: tokens first, as most of what it meets.
+    const hint = this.#hints.get(op.results[0]!) ?? namesOf(op.results[0]!);
     const [nx, ny] = [namesOf(x), namesOf(y)];
     const alone = nx.every((n) => ny.includes(n)) && ny.every((n) => nx.includes(n));
     if (over.length === 0 || alone) {
@@ -348,7 +364,8 @@ class Writer {
     const best = chooseProduct(nx, ny, over, hint, {
       flags: this.#run.options.transposeFlags,
       price: (side, order) => this.#price(side === 0 ? x : y, order),
-      result: elementsOf(op.results[0]!.type, this.#run.options.sizes),
+      size: (side) => this.#elements(side === 0 ? x : y),
+      result: this.#moved(op.results[0]!),
     });
     const [l, r] = best.swap ? [y, x] : [x, y];
     const axes = [...axesOf(x), ...axesOf(y)];

@@ -3,6 +3,7 @@ import { GraphError } from "../ir/errors.ts";
 import { bindingName, type Binding, type Entry, type GraphFunction, type ListType, type Module, type TensorType, type Value, type Weight } from "../ir/graph.ts";
 import { describeType, numberType, scalar } from "../ir/types.ts";
 import type { OptimizerSettings, ScheduleSettings, TrainSettings } from "../formats/manifest.ts";
+import { JoinedWeights } from "./joined.ts";
 import { freeName, functionOf } from "./tools.ts";
 
 /** The parts of the `train` block that the optimizer is made from. */
@@ -25,7 +26,7 @@ const roundingSlack = 5e-7;
  *   weights and moments, with outputs `lr` (used in this step) and `norm` (of all gradients, before clipping). States go on as
  *   the entry `advance` says, which becomes a part of it.
  *
- * A list weight is updated by a fold, with one function for each type of tensor.
+ * Small weights are updated as one vector (`joined.ts`); a large list by a fold, with one function for each type of tensor.
  */
 export function addOptimizer(module: Module, settings: UpdateSettings): Module {
   const trainable = module.weights.filter((w) => w.trainable);
@@ -101,12 +102,15 @@ function updateEntry(functions: Map<string, GraphFunction>, weights: readonly We
 
   const fn = freeName(functions, "update");
   const b = new Builder(fn, functions, "One step of AdamW.");
-  const params = (what: string): Value[] => weights.map((w) => b.param(w.type, `${w.name}.${what}`));
-  const [values, gradients, first, second] = [params("weight"), params("gradient"), params("moment1"), params("moment2")];
+  const params = (what: string): Map<Weight, Value> => new Map(weights.map((w) => [w, b.param(w.type, `${w.name}.${what}`)]));
+  const given = ["weight", "gradient", "moment1", "moment2"].map(params);
   const step = b.fill(b.param(numberType, "step"));
   const steps = b.fill(b.param(numberType, "steps"));
 
-  const total = weights.map((w, i) => squares.run(b, w, [gradients[i]!], [], 1)[0]!).reduce((x, y) => b.add(x, y));
+  const decays = (w: Weight): boolean => w.decay && settings.optimizer.weightDecay !== 0;
+  const joined = new JoinedWeights(weights, (w) => (decays(w) ? "decayed" : "plain"));
+  const parts = joined.parts.map((part) => ({ ...part, each: given.map((values) => joined.join(b, part, values)) }));
+  const total = parts.map((part) => squares.run(b, part, [part.each[1]!], [], 1)[0]!).reduce((x, y) => b.add(x, y));
   const norm = b.named("norm", b.sqrt(total));
   const clip = settings.clip > 0 ? b.min(b.div(settings.clip, b.add(norm, clipEpsilon)), 1) : b.constant(1);
   const lr = b.named("lr", b.mul(scheduleFactor(b, settings.schedule, step, steps), settings.optimizer.lr));
@@ -115,15 +119,15 @@ function updateEntry(functions: Map<string, GraphFunction>, weights: readonly We
   const rate = b.div(lr, biasCorrection(b, beta1, count));
   const root = b.sqrt(biasCorrection(b, beta2, count));
 
-  const made = weights.map((w, i) => {
-    const each = [values[i]!, gradients[i]!, first[i]!, second[i]!];
-    const decays = w.decay && settings.optimizer.weightDecay !== 0;
-    return decays ? decayed.run(b, w, each, [clip, rate, root, lr]) : plain.run(b, w, each, [clip, rate, root]);
-  });
+  // The new weights, first and second moments, by weight.
+  const made = [0, 1, 2].map(() => new Map<Weight, Value>());
+  for (const part of parts) {
+    const out = decays(part.weights[0]!) ? decayed.run(b, part, part.each, [clip, rate, root, lr]) : plain.run(b, part, part.each, [clip, rate, root]);
+    out.forEach((v, k) => joined.split(b, part, v).forEach((own, i) => made[k]!.set(part.weights[i]!, own)));
+  }
   // States go on by their own text, on the totals of the step's statistics.
-  const given = advance ? functionOf(functions, advance.fn).params.map((p) => b.param(p.type, p.name)) : [];
-  const states = advance ? b.call(advance.fn, given) : [];
-  functions.set(fn, b.finish([...[0, 1, 2].flatMap((k) => made.map((m) => m[k]!)), lr, norm, ...states]));
+  const states = advance ? b.call(advance.fn, functionOf(functions, advance.fn).params.map((p) => b.param(p.type, p.name))) : [];
+  functions.set(fn, b.finish([...made.flatMap((of) => weights.map((w) => of.get(w)!)), lr, norm, ...states]));
   return {
     fn,
     params: [

@@ -41,6 +41,12 @@ export function hintsOf(fn: GraphFunction, wanted: readonly (Order | undefined)[
       case "list":
         op.operands.forEach((v) => hint(v, own));
         break;
+      case "pack":
+        hint(x, own?.filter((n) => n !== op.attributes.as.name));
+        break;
+      case "unpack":
+        hint(x, own && [op.attributes.axis, ...own]);
+        break;
       case "sum":
       case "mean":
       case "reduce_max":
@@ -74,11 +80,13 @@ export interface Product {
 }
 
 interface Prices {
-  /** Whether transposed matrices may be multiplied by flag. */
-  readonly flags: boolean;
-  /** Elements moved to have operand 0 (a) or 1 (b) in an order. */
+  /** What reading an operand by a flag costs, in passes over it; false: never. */
+  readonly flags: number | false;
+  /** What having operand 0 (a) or 1 (b) in an order costs, in elements moved. */
   price(side: 0 | 1, order: Order): number;
-  /** Elements of the result. */
+  /** Elements of operand 0 (a) or 1 (b). */
+  size(side: 0 | 1): number;
+  /** What another order of the result costs. */
   readonly result: number;
 }
 
@@ -105,8 +113,8 @@ export function chooseProduct(a: Order, b: Order, over: readonly string[], wante
           for (const columns of unique(like(parts[r].own))) {
             const side = (which: 0 | 1, plain: Order, flagged: Order): { order: Order; flag: boolean; cost: number } => {
               const cost = prices.price(which, plain);
-              if (prices.flags && cost > 0 && prices.price(which, flagged) === 0) return { order: flagged, flag: true, cost: 0 };
-              return { order: plain, flag: false, cost };
+              const read = prices.flags === false || cost === 0 || prices.price(which, flagged) > 0 ? Infinity : prices.flags * prices.size(which);
+              return read < cost ? { order: flagged, flag: true, cost: read } : { order: plain, flag: false, cost };
             };
             const left = side(l, [...batch, ...rows, ...contracted], [...batch, ...contracted, ...rows]);
             const right = side(r, [...batch, ...contracted, ...columns], [...batch, ...columns, ...contracted]);

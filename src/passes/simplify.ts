@@ -203,6 +203,13 @@ class Rewriter {
         });
         return parts.length > operands.length ? b.concat(parts.map(([part]) => part), parts.map(([, name]) => name), as) : undefined;
       }
+      case "ge": {
+        const draw = from(x);
+        const least = this.#number(y);
+        if (draw?.op !== "random" || draw.attributes.distribution !== "uniform" || least === undefined) return undefined;
+        const { stream, axes } = draw.attributes;
+        return b.one("chance", draw.operands, { stream, axes, least });
+      }
       case "select": {
         const [condition, p, q] = operands as readonly [Value, Value, Value];
         const known = this.#number(condition);

@@ -28,7 +28,7 @@ const rewritesPerOp = 8;
  * 4. `a1 ·r b1 + a2 ·s b2 → [a1 a2] ·(r+s) [b1; b2]`, for products that nothing else reads.
  * 5. `x ·i A`, `x ·i W` → `x ·i [A W]`, split after.
  * 6. `(a ·r b) ∘ s → (a ∘ s) ·r b`, or with b: a scalar goes to the smaller operand; in a chain of factors it goes to
- *    the smallest.
+ *    the smallest. `(a ∘ s) ·r b → a ·r (b ∘ s)`, or after the product, where that is smaller.
  *
  * Rule 3, that a product over or free in several axes is one matrix product, is what the layout makes of it.
  *
@@ -88,6 +88,7 @@ function rewritesOf(op: AnyOp, site: Site): readonly Rewrite[] {
   if (op.op === "sum") return sums(op, site);
   if (op.op === "mul") return [...factors(op, 0, site), ...factors(op, 1, site)];
   if (op.op === "div") return factors(op, 0, site);
+  if (op.op === "dot" && !flagged(op)) return [...scales(op, 0, site), ...scales(op, 1, site)];
   return [];
 }
 
@@ -109,6 +110,22 @@ function sums(op: AnyOp & { op: "sum" }, site: Site): readonly Rewrite[] {
         return out.dot(left, right, [...dot.attributes.over, ...axes.filter((n) => na.includes(n) && nb.includes(n))]);
       },
     },
+  ];
+}
+
+/** Rule 6, for a scalar that operand `at` of a product was multiplied with: it goes to the other, or to the result. */
+function scales(op: AnyOp & { op: "dot" }, at: 0 | 1, site: Site): readonly Rewrite[] {
+  const through: AnyOp[] = [];
+  const inner = site.behind(op.operands[at]!, through);
+  if (inner?.op !== "mul") return [];
+  const side = inner.operands.findIndex((v) => axesOf(v).length === 0);
+  if (side < 0) return [];
+  const [scale, rest] = [inner.operands[side]!, inner.operands[1 - side]!];
+  const product = (b: Builder, own: Value, other: Value): Value => b.dot(at === 0 ? own : other, at === 0 ? other : own, op.attributes.over);
+  const rewrite = (write: Rewrite["write"]): Rewrite => ({ rule: 6, gone: [inner, ...through], write });
+  return [
+    rewrite((b, now) => product(b, now(rest), b.mul(now(op.operands[1 - at]!), now(scale)))),
+    rewrite((b, now) => b.mul(product(b, now(rest), now(op.operands[1 - at]!)), now(scale))),
   ];
 }
 

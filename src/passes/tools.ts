@@ -46,6 +46,11 @@ export function calleesFirst(functions: ReadonlyMap<string, GraphFunction>): rea
   return order;
 }
 
+/** Whether an op draws random numbers. */
+export function isDraw(op: AnyOp): boolean {
+  return op.op === "random" || op.op === "chance";
+}
+
 /** A name that no function has: `wanted`, else with the first number that makes it free. */
 export function freeName(functions: ReadonlyMap<string, unknown>, wanted: string): string {
   if (!functions.has(wanted)) return wanted;

@@ -4,7 +4,7 @@
  */
 import type { Tensor, Tensor1D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
-import { randomValues } from "./draws.ts";
+import { chanceValues, randomValues } from "./draws.ts";
 import { floatOf } from "./portable.ts";
 import type { BatchInput, CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
@@ -66,6 +66,11 @@ export function addInto<T extends Tensor>(tf: Tf, total: T, term: T): T {
 /** Counter-based numbers, f32 [shape]: a function of (seed, step, stream, layer) alone. */
 export function random(tf: Tf, distribution: "uniform" | "normal", seed: number, step: number, layer: number, stream: number, shape: number[]): Tensor {
   return tf.tensor(randomValues(distribution, seed, step, layer, stream, shape), shape, "float32");
+}
+
+/** bool [shape]: whether the uniform numbers that `random` would give are at least `least`; a byte each, made at once. */
+export function chance(tf: Tf, least: number, seed: number, step: number, layer: number, stream: number, shape: number[]): Tensor {
+  return tf.tensor(chanceValues(least, seed, step, layer, stream, shape), shape, "bool");
 }
 
 /** log(softmax(x)) along the last axis, without the tape that `tf.logSoftmax` prepares. */

@@ -1,4 +1,4 @@
-import type { Manifest } from "../formats/manifest.ts";
+import type { Manifest, ManifestWeight } from "../formats/manifest.ts";
 import type { Example } from "./data/examples.ts";
 
 /** What makes a run this run: where any of it differs, a resumed run would give other numbers. */
@@ -25,12 +25,18 @@ export async function identityOf(manifest: Manifest, examples: readonly Example[
     adapter: manifest.adapter,
     moec: manifest.moec,
     spec: manifest.spec.sha256,
-    program: await sha256(encode({ model, groups, kinds, ...(fields ? { fields } : {}), sites, weights })),
+    program: await sha256(encode({ model, groups, kinds, ...(fields ? { fields } : {}), sites, weights: weights.filter((w) => w.layoutOf === undefined).map(inFileOrder) })),
     data: await digest(examples),
     examples: examples.length,
     // Epochs are a way to say steps; what is kept and what is computed again gives the same numbers.
     settings: flatten({ ...settings, seed: run.seed, steps: run.steps }),
   };
+}
+
+/** A weight without the order of its axes on the device: another backend may lay it out otherwise, and computes the same. */
+function inFileOrder(weight: ManifestWeight): object {
+  const { axes, shape, ...rest } = weight;
+  return { ...rest, sizes: Object.fromEntries(axes.map((name, i) => [name, shape[i]] as const).sort(([a], [b]) => (a < b ? -1 : 1))) };
 }
 
 /** What differs between a checkpoint's run and the one that wants to go on from it, in words; empty where nothing does. */

@@ -5,7 +5,7 @@ import { fail } from "../diagnostics/index.ts";
 import { joinPath } from "../formats/host.ts";
 import type { Backend } from "./backends/types.ts";
 import { openSession, type OnnxRuntime, type OrtData, type OrtDType, type OrtSession, type OrtTensor, type OrtTensors } from "./backends/ort.ts";
-import { randomValues } from "./draws.ts";
+import { chanceValues, randomValues } from "./draws.ts";
 import { noBalance, noUsage } from "./nothing.ts";
 import type { OutputHost } from "./output.ts";
 import type { BatchInput, CompiledProgram, Evaluation, Gradients, OnnxModels, RunningEntries, Updated, WeightStore } from "./program.ts";
@@ -94,7 +94,8 @@ function onnxProgram(backend: Backend & { readonly onnx: OnnxRuntime }, models: 
       else if (port.kind === "host") feeds[name] = new onnx.ort.Tensor("float32", Float32Array.of(number(port.name)), []);
       else {
         const dims = shape.map(size);
-        feeds[name] = new onnx.ort.Tensor("float32", randomValues(port.distribution, number(port.seed), number(port.step), number(port.layer), port.stream, dims), dims);
+        const at = [number(port.seed), number(port.step), number(port.layer), port.stream, dims] as const;
+        feeds[name] = port.kind === "draw" ? new onnx.ort.Tensor("float32", randomValues(port.distribution, ...at), dims) : new onnx.ort.Tensor("bool", chanceValues(port.least, ...at), dims);
       }
     }
     return sorted(results, await session.run(feeds));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { randomNormal, randomUniform, threefry2x32 } from "../../src/runtime/backends/random.ts";
+import { randomAtLeast, randomNormal, randomUniform, threefry2x32 } from "../../src/runtime/backends/random.ts";
 
 const N = 1 << 20;
 
@@ -43,6 +43,18 @@ describe("threefry2x32", () => {
     { key: [0x13198a2e, 0x03707344], counter: [0x243f6a88, 0x85a308d3], result: [0xc4923a9c, 0x483df7a0] },
   ])("gives the published vector for key $key", ({ key, counter, result }) => {
     expect(threefry2x32(key[0]!, key[1]!, counter[0]!, counter[1]!)).toEqual(result);
+  });
+});
+
+describe("randomAtLeast", () => {
+  it("says where the uniform numbers are at least a number", () => {
+    const n = 10_000;
+    const drawn = uniform(3, 4, 5, n);
+    for (const least of [0, 0.05, 0.5, drawn[17]!, 0.999, 1]) {
+      const out = new Uint8Array(n);
+      randomAtLeast(out, least, 3, 4, 5);
+      expect(Array.from(out)).toEqual(Array.from(drawn, (u) => Number(u >= least)));
+    }
   });
 });
 

@@ -138,6 +138,16 @@ describe("build", () => {
     for (const model of models) expect(readFileSync(path(`generated/onnx/${model}`)).includes(spec.sha256), model).toBe(true);
   });
 
+  it("lays code out for a backend, and says so in it", async () => {
+    expect((await moec(["build", "loramoe.moe", "-o", "generated/gpu", "--for", "tfjs-node-gpu"], { cwd })).code).toBe(0);
+    expect(readFileSync(path("generated/gpu/loramoe.moe.ts"), "utf8").split("\n")[0]).toContain("laid out for tfjs-node-gpu");
+    const manifest = JSON.parse(readFileSync(path("generated/gpu/loramoe.moe.json"), "utf8")) as { backend: string };
+    expect(manifest.backend).toBe("tfjs-node-gpu");
+    expect((await moec(["build", "loramoe.moe", "-o", "generated/no", "--for", "abacus"], { cwd })).code).toBe(2);
+    const layouts = async (...to: string[]): Promise<number> => (JSON.parse((await moec(["plan", "loramoe.moe", "--json", ...to], { cwd })).stdout) as { memory: { layouts: number } }).memory.layouts;
+    expect([(await layouts()) > 0, await layouts("--for", "tfjs-node-gpu")]).toEqual([true, 0]);
+  });
+
   it("explains each place: what was rewritten, what was not and why, costs before and after", async () => {
     writeFileSync(path("explained.moe"), `base llama = llama("models/tiny")
 adapter Mixed on llama {

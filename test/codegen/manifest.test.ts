@@ -15,13 +15,14 @@ interface ObjectSchema {
 const schema = JSON.parse(readFileSync(join(root, "grammar/manifest.schema.json"), "utf8")) as ObjectSchema & { definitions: Record<string, ObjectSchema> };
 const valid = new Ajv({ allErrors: true }).compile(schema);
 
-const types: Record<keyof Manifest, true> = { format: true, moec: true, adapter: true, spec: true, base: true, groups: true, kinds: true, fields: true, sites: true, weights: true, train: true, peft: true };
+const types: Record<keyof Manifest, true> = { format: true, moec: true, adapter: true, backend: true, spec: true, base: true, groups: true, kinds: true, fields: true, sites: true, weights: true, train: true, peft: true };
 const siteTypes: Record<keyof ManifestSite, true> = { path: true, layer: true, in: true, out: true, module: true, experts: true, trainable: true };
 const weightTypes: Record<keyof ManifestWeight, true> = { name: true, axes: true, shape: true, count: true, trainable: true, state: true, decay: true, initializer: true, sources: true, layoutOf: true };
 const trainTypes: Record<keyof TrainSettings, true> = { data: true, test: true, epochs: true, steps: true, batch: true, accumulate: true, length: true, seed: true, optimizer: true, schedule: true, clip: true, memory: true };
 
 /** Every field, optional ones included. */
 const full: Manifest = manifest({
+  backend: "tfjs-node",
   base: { model: "llama", path: "models/small", config: { vocab_size: 8 }, vocabulary: 8, context: 64 },
   groups: [{ name: "knowledge", experts: 3 }],
   kinds: ["world_knowledge"],

@@ -32,6 +32,7 @@ describe("names of inputs and outputs", () => {
       { kind: "host", name: "lossScale" },
       { kind: "draw", distribution: "normal", stream: 7, layer: 2, seed: "seed", step: "draw" },
       { kind: "draw", distribution: "uniform", stream: 7, layer: "draw", seed: "seed", step: "draw" },
+      { kind: "chance", least: 0.05, stream: 7, layer: 11, seed: "seed", step: "draw" },
     ];
     expect(ports.map((p) => readPort(portName(p)))).toEqual(ports);
     for (const port of [ports[0] as Extract<Port, { kind: "store" }>, { kind: "output" as const, name: "loss" }]) expect(readResult(resultName(port))).toEqual(port);

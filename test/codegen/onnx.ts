@@ -3,7 +3,7 @@ import { printOnnxFunction } from "../../src/codegen/index.ts";
 import { readPort } from "../../src/formats/onnx.ts";
 import { randomStream, type Arg, type Module, type Tensor, type Type } from "../../src/ir/index.ts";
 import { evaluateSize, solveSize } from "../../src/ir/size.ts";
-import { randomNormal, randomUniform } from "../../src/runtime/backends/random.ts";
+import { randomAtLeast, randomNormal, randomUniform } from "../../src/runtime/backends/random.ts";
 import { findPackage } from "../../src/runtime/backends/node/packages.ts";
 import { openSession, type Ort, type OrtTensor } from "../../src/runtime/backends/ort.ts";
 
@@ -41,12 +41,20 @@ export async function runOnnx(module: Module, name: string, args: readonly Arg[]
   fn.params.forEach((p, i) => put(`host/p${i}`, p.type, args[i]!));
   session.inputNames.forEach((input, i) => {
     const port = readPort(input);
-    if (port?.kind !== "draw") return;
+    if (port?.kind !== "draw" && port?.kind !== "chance") return;
     const dims = session.inputMetadata[i]!.shape.map((d) => (typeof d === "number" ? d : evaluateSize(d, sizes)));
-    const data = new Float32Array(dims.reduce((n, d) => n * d, 1));
+    const length = dims.reduce((n, d) => n * d, 1);
     const [seed, step, layer] = [port.seed, port.step, port.layer].map((v) => (typeof v === "number" ? v : (args[Number(v.slice(1))] as number)));
-    (port.distribution === "uniform" ? randomUniform : randomNormal)(data, seed!, step!, randomStream(port.stream, layer!));
-    feeds[input] = new (ort().Tensor)("float32", data, dims);
+    const stream = randomStream(port.stream, layer!);
+    if (port.kind === "chance") {
+      const truths = new Uint8Array(length);
+      randomAtLeast(truths, port.least, seed!, step!, stream);
+      feeds[input] = new (ort().Tensor)("bool", truths, dims);
+      return;
+    }
+    const numbers = new Float32Array(length);
+    (port.distribution === "uniform" ? randomUniform : randomNormal)(numbers, seed!, step!, stream);
+    feeds[input] = new (ort().Tensor)("float32", numbers, dims);
   });
   const got = await session.run(feeds);
   await session.release();

@@ -216,7 +216,7 @@ for (const backend of ["cpu", "wasm", "onnx"]) {
       define(m, "f", (b) => {
         const [seed, step, layer] = [b.param(numberType, "seed"), b.param(numberType, "step"), b.param(numberType, "layer")];
         const rows = b.param(x, "x");
-        return [b.fill(step!), b.random(seed!, step!, layer!, 3, [sample, inAxis]), b.random(seed!, step!, layer!, 4, [position], "normal"), b.square(rows)];
+        return [b.fill(step!), b.random(seed!, step!, layer!, 3, [sample, inAxis]), b.random(seed!, step!, layer!, 4, [position], "normal"), b.chance(seed!, step!, layer!, 5, [sample, inAxis], 0.3), b.square(rows)];
       });
       await check(m.finish(), "f", [7, 11, 1, filled(x, 1)]);
     });
@@ -246,6 +246,15 @@ for (const backend of ["cpu", "wasm", "onnx"]) {
       });
     }
 
+    it("packs lists and takes tensors apart", async () => {
+      const m = new ModuleBuilder();
+      define(m, "f", (b) => {
+        const [parts, h, one] = [b.param(listOf(3, f(sample, inAxis)), "parts"), b.param(x, "h"), b.param(listOf(1, f(inAxis)), "one")];
+        return [b.pack(parts, axis("layer", 3)), b.unpack(h, "in"), b.unpack(b.pack(parts, axis("layer", 3)), "layer"), b.pack(one, axis("layer", 1))];
+      });
+      await check(m.finish(), "f", [[1, 2, 3].map((s) => filled(f(sample, inAxis), s)), filled(x, 1), [filled(f(inAxis), 2)]]);
+    });
+
     it("sizes that only a product or a list shows", async () => {
       const m = new ModuleBuilder();
       define(m, "f", (b) => {
@@ -261,7 +270,7 @@ for (const backend of ["cpu", "wasm", "onnx"]) {
 
 it("every operation has a case", () => {
   const covered = new Set<OpName>(cases.flatMap((c) => c.ops));
-  for (const op of ["fill", "random", "call", "fold", "list", "element", "release"] as const) covered.add(op);
+  for (const op of ["fill", "random", "chance", "call", "fold", "list", "element", "pack", "unpack", "release"] as const) covered.add(op);
   expect([...covered].sort()).toEqual([...Object.keys(rows), "call", "fold", "list", "release"].sort());
 });
 

@@ -34,6 +34,7 @@ const sound: { readonly [K in OpName]: Case<K> } = {
   fill: [[numberType], {}],
   extent: [[], { axes: [n] }],
   random: [[numberType, numberType, numberType], { stream: 1, axes: [n], distribution: "uniform" }],
+  chance: [[numberType, numberType, numberType], { stream: 1, axes: [n], least: 0.5 }],
   neg: [[x], {}], abs: [[x], {}], sign: [[x], {}], exp: [[x], {}], log: [[x], {}], log1p: [[x], {}], sqrt: [[x], {}], rsqrt: [[x], {}], reciprocal: [[x], {}],
   square: [[x], {}], sigmoid: [[x], {}], tanh: [[x], {}], relu: [[x], {}], softplus: [[x], {}], sin: [[x], {}], cos: [[x], {}], floor: [[x], {}], erf: [[x], {}],
   add: [[x, f(b)], {}], sub: [[x, x], {}], mul: [[x, x], {}], div: [[x, x], {}], pow: [[x, x], {}], max: [[x, x], {}], min: [[x, x], {}],
@@ -64,6 +65,8 @@ const sound: { readonly [K in OpName]: Case<K> } = {
   fold: [[f(b), weights], fold],
   list: [[x, x], {}],
   element: [[weights], { at: 2 }],
+  pack: [[weights], { as: axis("layer", 3) }],
+  unpack: [[x], { axis: "a" }],
   release: [[x], {}],
 };
 
@@ -74,6 +77,7 @@ const broken: Record<string, readonly [readonly Type[], object]> = {
   "table.C2": [[], { values: [1, 2], axes: [a], dtype: "bool" }],
   "table.C3": [[], { values: [1, 2, 3, 4], axes: [a, a], dtype: "f32" }],
   "extent.C1": [[], { axes: [n, n] }],
+  "chance.C1": [[numberType, numberType, numberType], { stream: 1, axes: [n, n], least: 0.5 }],
   "random.C1": [[numberType, numberType, numberType], { stream: 1, axes: [n, n], distribution: "uniform" }],
   "select.C1": [[x, x, x], {}],
   "select.C2": [[bool(a), x, i(a)], {}],
@@ -126,6 +130,10 @@ const broken: Record<string, readonly [readonly Type[], object]> = {
   "fold.C6": [[f(b), weights], { ...fold, fn: "counts", summed: 1 }],
   "list.C1": [[x, f(b, a)], {}],
   "element.C1": [[weights], { at: 3 }],
+  "pack.C1": [[weights], { as: axis("layer", 4) }],
+  "pack.C2": [[listOf(3, f(a, b))], { as: axis("a", 3) }],
+  "unpack.C1": [[x], { axis: "z" }],
+  "unpack.C2": [[f(n, b)], { axis: "n" }],
   "release.C1": [[numberType], {}],
 };
 // Rows that share their constraints share their negative cases.

@@ -25,7 +25,7 @@ describe("leaves", () => {
     expect(show(run("index", [], { axis: axis("a", 3), dtype: "i32" }))).toBe("i32[a:3] 0 1 2");
     expect(show(run("extent", [], { axes: [axis("a", 3), axis("b", 5)] }))).toBe("f32[] 15");
     expect(show(run("fill", [7.5], {}))).toBe("f32[] 7.5");
-    covered.add("random"); // interpret.test.ts
+    for (const op of ["random", "chance"] as const) covered.add(op); // interpret.test.ts
   });
 });
 
@@ -199,6 +199,9 @@ describe("functions", () => {
     expect(show(run("element", [[x, tensorOf({ a: 2, b: 3 }, [9, 9, 9, 9, 9, 9])]], { at: 1 }))).toBe("f32[a:2, b:3] 9 9 9 9 9 9");
     const made = run("list", [x, x], {}) as unknown as readonly Tensor[];
     expect(made.map(show)).toEqual([show(x), show(x)]);
+    const y = tensorOf({ a: 2, b: 3 }, [9, 8, 7, 6, 5, 4]);
+    expect(show(run("pack", [[x, y]], { as: axis("layer", 2) }))).toBe("f32[layer:2, a:2, b:3] 1 2 3 4 5 6 9 8 7 6 5 4");
+    expect((run("unpack", [y], { axis: "b" }) as unknown as readonly Tensor[]).map(show)).toEqual(["f32[a:2] 9 6", "f32[a:2] 8 5", "f32[a:2] 7 4"]);
     for (const op of ["call", "fold"] as const) covered.add(op); // interpret.test.ts
     covered.add("release"); // no results; verify.test.ts
   });

@@ -108,15 +108,16 @@ describe("random", () => {
     const asked: unknown[] = [];
     const source = (name: string) => (out: Float32Array, seed: number, step: number, stream: number) => {
       asked.push([name, seed, step, stream, out.length]);
-      out.fill(0.5);
+      out.set([0.5, 0.25]);
     };
     const m = moduleOf((b) => {
       const [seed, step, layer] = [b.param(numberType, "seed"), b.param(numberType, "step"), b.param(numberType, "layer")];
-      return [b.random(seed, step, layer, 7, [axis("a", 2)]), b.random(seed, step, layer, 8, [axis("a", 2)], "normal")];
+      return [b.random(seed, step, layer, 7, [axis("a", 2)]), b.random(seed, step, layer, 8, [axis("a", 2)], "normal"), b.chance(seed, step, layer, 9, [axis("a", 2)], 0.5)];
     });
-    const [u] = interpret(m, "f", [11, 12, 3], { random: { uniform: source("u"), normal: source("n") } });
-    expect(numbers(u)).toEqual([0.5, 0.5]);
-    expect(asked).toEqual([["u", 11, 12, randomStream(7, 3), 2], ["n", 11, 12, randomStream(8, 3), 2]]);
+    const [u, , likely] = interpret(m, "f", [11, 12, 3], { random: { uniform: source("u"), normal: source("n") } });
+    expect(numbers(u)).toEqual([0.5, 0.25]);
+    expect(numbers(likely)).toEqual([1, 0]);
+    expect(asked).toEqual([["u", 11, 12, randomStream(7, 3), 2], ["n", 11, 12, randomStream(8, 3), 2], ["u", 11, 12, randomStream(9, 3), 2]]);
     expect(() => interpret(m, "f", [11, 12, 3])).toThrow(/source of random numbers/);
   });
 });

@@ -88,6 +88,8 @@ const cases: { readonly [K in OpName]?: readonly Case[] } = {
   ],
   softmax: [{ params: [f(i, j, k)], write: (b, [x]) => b.softmax(x!, "j") }],
   log_softmax: [{ params: [f(i, j, k)], write: (b, [x]) => b.log_softmax(x!, "j") }],
+  pack: [{ params: [f(i, j), f(i, j)], write: (b, [x, y]) => b.pack(b.list([x!, b.mul(x!, y!)]), axis("layer", 2)) }],
+  unpack: [{ params: [f(i, j)], write: (b, [x]) => ((l) => b.mul(b.element(l, 0), b.element(l, 1)))(b.unpack(x!, "j")) }],
   list: [{ params: [f(i), f(i)], write: (b, [x, y]) => b.element(b.list([x!, b.mul(x!, y!), y!]), 1) }],
   element: [{ params: [f(i), f(i)], write: (b, [x, y]) => ((l) => b.mul(b.element(l, 0), b.element(l, 2)))(b.list([x!, y!, b.add(x!, y!)])) }],
 };

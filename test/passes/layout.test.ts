@@ -44,10 +44,28 @@ describe("layout", () => {
 
   it("has flags where they are free, and the batch axes first", () => {
     const module = moduleOf((m) => m.define("f", (b) => ((x, y) => [b.dot(x, y, ["i"])])(b.param(f(T, I)), b.param(f(O, I)))));
-    const ops = opsOf(layout(module, { transposeFlags: true }).module.functions.get("f")!);
+    const ops = opsOf(layout(module, { transposeFlags: 0 }).module.functions.get("f")!);
     expect(ops.map((op) => [op.op, op.attributes])).toEqual([["dot", { over: ["i"], transposeB: true }]]);
-    const choice = chooseProduct(["t", "h", "d"], ["s", "h", "d"], ["d"], undefined, { flags: false, price: () => 1, result: 1 });
+    const choice = chooseProduct(["t", "h", "d"], ["s", "h", "d"], ["d"], undefined, { flags: false, price: () => 1, size: () => 1, result: 1 });
     expect([choice.batch, choice.rows, choice.contracted, choice.columns]).toEqual([["h"], ["t"], ["d"], ["s"]]);
+  });
+
+  it("has flags on small operands where they cost more than a pass, and moves large ones", () => {
+    const opsFor = (t: number, transposeFlags: number | false): string[] => {
+      const rows = axis("t", t);
+      const module = moduleOf((m) => m.define("f", (b) => ((x, y) => [b.dot(x, y, ["t"])])(b.param(f(rows, I)), b.param(f(rows, O)))));
+      return opsOf(layout(module, { transposeFlags }).module.functions.get("f")!).map((op) => op.op);
+    };
+    expect([opsFor(64, false), opsFor(64, 1.5), opsFor(2 ** 14, 1.5), opsFor(2 ** 14, 0)]).toEqual([["transpose", "dot"], ["dot"], ["transpose", "dot"], ["dot"]]);
+  });
+
+  it("keeps a product's rows first where no user asks for an order, though its other operand is the smaller one to move", () => {
+    const [rows, wide, rank] = [axis("t", 16), axis("w", 256), axis("r", 2)];
+    const module = moduleOf((m) => m.define("f", (b) => {
+      const [u, A, p, V] = [b.param(f(rows, rank)), b.param(f(wide, rank)), b.param(f(rows, wide)), b.param(f(wide, O))];
+      return [b.dot(b.mul(b.dot(u, A, ["r"]), p), V, ["w"])];
+    }));
+    expect(opsOf(layout(module, { transposeFlags: false }).module.functions.get("f")!).map((op) => op.op)).toEqual(["transpose", "dot", "mul", "dot"]);
   });
 
   it("lays out frozen weights through calls and among a fold's shared values", () => {

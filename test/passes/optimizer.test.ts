@@ -93,6 +93,20 @@ describe("the optimizer's entries", () => {
     expect(numbersOf(free!)).toEqual([11, 11]);
   });
 
+  it("updates small weights as one vector, and large ones as they are", () => {
+    const opsIn = (...more: Weight[]): string[] => {
+      const m = new ModuleBuilder();
+      for (const w of [weight("a", tensor("f32", [axis("i", 2), axis("j", 3)]), true), weight("layers", listOf(2, tensor("f32", [axis("k", 2)])), true), ...more]) m.weight(w);
+      const { functions } = addOptimizer(m.finish(), trainOf(expected.cases[0]!));
+      return functions.get("update")!.body.map((op) => op.op);
+    };
+    const count = (ops: readonly string[], op: string): number => ops.filter((o) => o === op).length;
+    const [two, three, withLarge] = [opsIn(), opsIn(weight("b", tensor("f32", [axis("m", 5)]), true)), opsIn(weight("large", listOf(2, tensor("f32", [axis("n", 2 ** 16 + 1)])), true))];
+    // One call for the squares' sum and one for the update.
+    expect([two, three].map((ops) => [count(ops, "call"), count(ops, "fold")])).toEqual([[2, 0], [2, 0]]);
+    expect([count(withLarge, "call"), count(withLarge, "fold")]).toEqual([2, 2]);
+  });
+
   it("rounds warmup up, but not for what float32 adds to a whole number", () => {
     const factorAt = (warmup: number, step: number, steps: number): number => {
       const module = moduleOf((m) => m.define("f", (b) => [scheduleFactor(b, { name: "constant", warmup }, b.fill(b.param(numberType)), b.fill(b.param(numberType)))]));

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Module, interpret } from "../../src/ir/index.ts";
-import { differentiate, hoist, layout, mergeRows, optimize, release, removeDead, simplify, stack } from "../../src/passes/index.ts";
+import { differentiate, hoist, layout, mergeRows, optimize, postpone, release, removeDead, simplify, stack } from "../../src/passes/index.ts";
 import { opsOf } from "../../src/passes/tools.ts";
 import { difference, finiteDifferences, numbers, randomArg, sound } from "./support.ts";
 import { modules, randomModule } from "./random-graphs.ts";
@@ -48,6 +48,7 @@ describe("passes keep what a module computes", () => {
     "simplify without stops": (m) => simplify(m, { dropStops: true }),
     removeDead,
     hoist,
+    postpone,
     release: (m) => release(m).module,
   };
   for (const [name, pass] of Object.entries(passes))
@@ -58,13 +59,13 @@ describe("passes keep what a module computes", () => {
       }), runs);
     });
 
-  for (const transposeFlags of [false, true])
-    it(`layout, ${transposeFlags ? "with" : "without"} transpose flags`, () => {
+  for (const transposeFlags of [false, 0, 1.5] as const)
+    it(`layout, ${transposeFlags === false ? "without transpose flags" : `with transpose flags at ${transposeFlags} passes`}`, () => {
       fc.assert(fc.property(modules, ({ seed, size }) => {
         const module = randomModule(seed, size);
         const made = layout(module, { transposeFlags }).module;
         same(module, made, "f");
-        positional(made, transposeFlags);
+        positional(made, transposeFlags !== false);
       }), runs);
     });
 
@@ -101,10 +102,10 @@ describe("passes keep what a module computes", () => {
   it("optimize is sound after every pass", () => {
     fc.assert(fc.property(modules, ({ seed, size }) => {
       const module = randomModule(seed, size);
-      const transposeFlags = seed % 2 === 0;
+      const transposeFlags = ([false, 0, 1.5] as const)[Math.abs(seed) % 3]!;
       const made = optimize(module, { transposeFlags, debug: true }).module;
       same(module, made, "f");
-      positional(made, transposeFlags);
+      positional(made, transposeFlags !== false);
     }), { ...runs, numRuns: 25 });
   });
 });

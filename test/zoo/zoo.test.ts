@@ -5,6 +5,8 @@ import { library } from "../../src/cli/library.ts";
 import { checkText, chooseAdapter, compileAdapter, fromSpec, printProgram, printTypes, type Compiled } from "../../src/compiler/index.ts";
 import { format } from "../../src/format/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
+import type { BackendName } from "../../src/formats/backends.ts";
+import { identityOf, type RunIdentity } from "../../src/runtime/identity.ts";
 import { Adapter, startBackend, type Backend, type Row } from "../../src/runtime/index.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
 import { clean, compilers, complaints, loadText, runtimePath, scratch, withModels } from "../codegen/run.ts";
@@ -34,6 +36,17 @@ function compile(file: string): ReturnType<typeof make> {
   let known = compiled.get(file);
   if (!known) compiled.set(file, (known = make(file)));
   return known;
+}
+
+/** An example on a backend, its code laid out for another. */
+async function loaded(file: string, backend: Backend, madeFor: BackendName): Promise<Adapter> {
+  const program = await checkText(host, file, small(file), { library: library() });
+  const adapter = chooseAdapter(program, undefined);
+  const compiled = await compileAdapter(program, adapter, madeFor);
+  const text = await printProgram(compiled, { types: false, format: false, runtimeImport: runtimePath });
+  expect(text).toContain(`laid out for ${madeFor}.`);
+  const code = (await loadText(text))[compiled.exportName] as unknown as CompiledProgram;
+  return Adapter.load(code, { base: resolve(program.basePath(adapter)), backend });
 }
 
 async function make(file: string): Promise<{ readonly compiled: Compiled; readonly base: string; readonly data: string }> {
@@ -83,6 +96,27 @@ describe.each(fastTestBackends)("ten steps of each example on %s", (name) => {
     backend = await startBackend(name);
   });
   afterAll(async () => backend.dispose());
+
+  it("code laid out for any backend computes the same run", async () => {
+    const file = "examples/loramoe.moe";
+    const layouts = new Map<BackendName, { readonly numbers: readonly number[]; readonly copies: number; readonly identity: RunIdentity }>();
+    for (const madeFor of ["wasm", "tfjs-node", "tfjs-node-gpu"] as const) {
+      const adapter = await loaded(file, backend, madeFor);
+      const numbers: number[] = [];
+      const rows = [1, 2, 3, 4, 5, 6, 7, 8].map((n): Row => ({ prompt: `The number after ${n} is`, completion: ` ${n + 1}`, kind: "downstream" }));
+      for await (const step of adapter.train({ data: rows, steps: 3 })) numbers.push(step.loss, step.balance, step.gradientNorm);
+      const { manifest } = adapter;
+      layouts.set(madeFor, { numbers, copies: manifest.weights.filter((w) => w.layoutOf !== undefined).length, identity: await identityOf(manifest, [], { seed: 1, steps: 3 }) });
+      adapter.dispose();
+    }
+    const plain = layouts.get("wasm")!;
+    for (const [madeFor, { numbers, identity }] of layouts) {
+      numbers.forEach((n, i) => expect(Math.abs(n - plain.numbers[i]!), madeFor).toBeLessThan(1e-4 * Math.abs(plain.numbers[i]!)));
+      // So a run may go on with code for another backend.
+      expect(identity).toEqual(plain.identity);
+    }
+    expect([...layouts.values()].map((l) => l.copies)).toEqual([8, 8, 0]);
+  });
 
   it.each(files)("%s: on eight rows, seen in each step, the loss falls, and nothing is left on the device", async (file) => {
     const { compiled, base, data } = await compile(file);

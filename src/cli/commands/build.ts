@@ -1,6 +1,7 @@
 import { basename, join } from "node:path";
 import { compileAdapter, type Explanation, onnxEntriesIn, printGraph, printOnnxEntry, printProgram, printTypes } from "../../compiler/index.ts";
 import { fail } from "../../diagnostics/index.ts";
+import type { BackendName } from "../../formats/backends.ts";
 import { onnxFileName } from "../../formats/onnx.ts";
 import { explanationText } from "../explanation.ts";
 import { atomicWrite } from "../../runtime/files/index.ts";
@@ -13,6 +14,7 @@ interface Options extends RunOptions {
   readonly explain?: boolean;
   readonly graph?: boolean;
   readonly onnx?: boolean;
+  readonly for?: BackendName;
 }
 
 /** What one spec became. */
@@ -38,7 +40,7 @@ export async function build(terminal: Terminal, files: readonly string[], option
 /** Makes the texts of one spec. MOE5108 where another spec of the same command makes the same file. */
 async function buildOne(terminal: Terminal, file: string, options: Options, texts: Map<string, string | Uint8Array>): Promise<Built> {
   const chosen = await chooseFrom(terminal, file, options);
-  const compiled = await compileAdapter(chosen.program, chosen.adapter);
+  const compiled = await compileAdapter(chosen.program, chosen.adapter, options.for);
   const stem = basename(file === "-" ? stdinName : file).replace(/\.moe$/, "");
   const made = new Map<string, string | Uint8Array>([
     [`${stem}.moe.ts`, await printProgram(compiled, { types: true, format: true, runtimeImport: "moec/runtime" })],

@@ -1,4 +1,5 @@
 import { planCosts, type CostPlan, type SiteCosts } from "../../compiler/index.ts";
+import type { BackendName } from "../../formats/backends.ts";
 import { chooseFrom, type RunOptions } from "../load.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
 import { aligned, amount, byteAmount, ranges, share } from "../units.ts";
@@ -6,6 +7,7 @@ import { aligned, amount, byteAmount, ranges, share } from "../units.ts";
 interface Options extends RunOptions {
   readonly batch?: number;
   readonly length?: number;
+  readonly for?: BackendName;
 }
 
 /** `moec plan FILE`: what the adapter costs, from headers alone. */

@@ -5,7 +5,7 @@ import { NodeHost } from "../../runtime/files/index.ts";
 import type { StepMetrics, TrainEnd } from "../../runtime/index.ts";
 import { NodeOutput } from "../../runtime/files/node-output.ts";
 import { RunFolder } from "../../runtime/run-folder.ts";
-import { chooseFrom, executable, load, requireData, requireFolder, saveSpec, type RunOptions } from "../load.ts";
+import { chooseFrom, load, requireData, requireFolder, saveSpec, type RunOptions } from "../load.ts";
 import { Progress } from "../progress.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
 
@@ -28,8 +28,7 @@ export async function train(terminal: Terminal, file: string, options: Options):
   const again = resumeCommand(file, out, options);
   await requirePlace(out, options, again);
   if (data !== undefined) await requireData(data, options.data === undefined ? "the spec's `data` names it; --data names another" : "--data names it");
-  const { compiled, code } = await executable(chosen);
-  const adapter = await load(terminal, code, chosen, options);
+  const { adapter, compiled } = await load(terminal, chosen, options);
   const trainable = compiled.manifest.weights.filter((w) => w.trainable).reduce((n, w) => n + (w.count ?? 1) * w.shape.reduce((a, b) => a * b, 1), 0);
   terminal.say(`${terminal.color.bold(chosen.adapter.name)} on ${chosen.base}: ${trainable.toLocaleString("en-US")} trainable numbers`);
 

@@ -1,5 +1,6 @@
 import { chooseAdapter, loadProgram, planCosts, type CostPlan, type Program } from "../../compiler/index.ts";
 import { DiagnosticError, fail, type Diagnostic } from "../../diagnostics/index.ts";
+import type { BackendName } from "../../formats/backends.ts";
 import type { FileStat } from "../../formats/host.ts";
 import { NodeHost } from "../../runtime/files/index.ts";
 import { library } from "../library.ts";
@@ -63,6 +64,8 @@ export interface SweepBase {
   readonly set?: Settings;
   readonly batch?: number;
   readonly length?: number;
+  /** What trains them; with `auto` that is not known yet. */
+  readonly backend?: BackendName | "auto";
 }
 
 /**
@@ -81,7 +84,7 @@ export async function planCombination(host: NodeHost, sweep: SweepBase, set: Set
   if (usage.length > 0) throw new DiagnosticError(usage.map((d) => ({ ...d, message: over(d.message, set) })));
   if (errors.length > 0) return { program, set, refused: errors };
   const adapter = chooseAdapter(program, sweep.adapter);
-  return { program, set, chosen: { program, adapter, base: program.basePath(adapter) }, costs: planCosts(program, adapter, sweep) };
+  return { program, set, chosen: { program, adapter, base: program.basePath(adapter) }, costs: planCosts(program, adapter, { ...sweep, for: sweep.backend === "auto" ? undefined : sweep.backend }) };
 }
 
 /** The checker speaks of --set, the user wrote --over. */

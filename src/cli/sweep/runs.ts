@@ -69,7 +69,7 @@ export async function runCombination(
 ): Promise<{ readonly outcome: Outcome; readonly fresh: boolean } | undefined> {
   const folder = join(settings.out, nameOf(set));
   const { data, test } = await dataOf(chosen, settings);
-  const { compiled, code } = await executable(chosen);
+  const { compiled, code } = await executable(chosen, backend.name);
   const { manifest } = compiled;
   const identity = {
     spec: manifest.spec.sha256,

@@ -1,5 +1,6 @@
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
 import { exportNames, printOnnxFunction, printTfjs } from "../../codegen/index.ts";
+import { flagCosts } from "../../formats/backends.ts";
 import type { Manifest } from "../../formats/manifest.ts";
 import type { Arg, Module, Tensor, TensorType, Type } from "../../ir/index.ts";
 import { optimize, simplify, stack } from "../../passes/index.ts";
@@ -23,7 +24,7 @@ export async function backendRunner(name: BackendName | "auto"): Promise<Runner>
     // An entry fixes the layout of params and results, so the function that is run becomes the only one.
     const outputs = found.results.map((_, i) => ({ kind: "output" as const, name: `r${i}` }));
     const alone: Module = { ...module, entries: new Map([["case", { fn, params: entry.params, results: outputs }]]) };
-    const optimized = optimize(alone, { transposeFlags: false }).module;
+    const optimized = optimize(alone, { transposeFlags: flagCosts[backend.name] }).module;
     const bound = optimized.entries.get("case")!;
     // A frozen weight may have been given another layout; its values are those of the original's param.
     const given = bound.params.map((binding, i) => {

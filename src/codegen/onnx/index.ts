@@ -1,10 +1,10 @@
 import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type ResultPort, type StoreName } from "../../formats/onnx.ts";
-import { bindingName, type Entry, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Type, type Value } from "../../ir/graph.ts";
+import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Type, type Value } from "../../ir/graph.ts";
 import type { Sizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
 import type { Compiled } from "../tfjs/index.ts";
 import { rows, type Operands, type Row, type StructureOp } from "./rows.ts";
-import { Writer, type HostNumber, type Node } from "./writer.ts";
+import { place, Writer, type HostNumber, type Node } from "./writer.ts";
 
 /** A model's file, and how many nodes of which kind it has. */
 export interface OnnxModel {
@@ -132,7 +132,7 @@ class Printer {
     // What nothing reads is no input: an entry may be given weights that it does not look at.
     for (const { name: input, type } of inputs) if (graph.used.has(input)) graph.input(input, w.typeOf(type));
     for (const number of w.numbers) graph.input(number, { type: "f32", dims: [] });
-    for (const [draw, axes] of w.draws) graph.input(draw, { type: "f32", dims: w.dims(axes) });
+    for (const [draw, type] of w.draws) graph.input(draw, w.typeOf(type));
   }
 
   finish(name: string, about: Parameters<Writer["graph"]["finish"]>[1]): OnnxModel {
@@ -166,6 +166,10 @@ class Printer {
         return [operands as readonly Node[]];
       case "element":
         return [(operands[0] as readonly Node[])[(op.attributes as OpAttributes["element"]).at]!];
+      case "pack":
+        return [this.#pack(op as Op<"pack">, operands[0] as readonly Node[])];
+      case "unpack":
+        return [this.#unpack(op as Op<"unpack">, operands[0] as Node)];
       case "copy":
         return [operands[0]!];
       case "fold":
@@ -175,12 +179,34 @@ class Printer {
     }
   }
 
+  #pack(op: Op<"pack">, parts: readonly Node[]): Node {
+    const w = this.#writer;
+    this.#begin(op);
+    const rows = parts.map((part) => w.graph.node("Unsqueeze", [part.name, w.integers([0])]));
+    return { name: w.graph.node("Concat", rows, { axis: 0 }), type: op.results[0]!.type as TensorType };
+  }
+
+  #unpack(op: Op<"unpack">, x: Node): readonly Node[] {
+    const { graph } = this.#writer;
+    const type = op.results[0]!.type as ListType;
+    this.#begin(op);
+    const axis = place(x, op.attributes.axis);
+    const names = Array.from({ length: type.count }, () => graph.fresh(graph.place.name));
+    const axes = this.#writer.integers([axis]);
+    return graph.nodes(names, "Split", [x.name], { axis, num_outputs: type.count }).map((part) => ({ name: graph.node("Squeeze", [part, axes]), type: type.of }));
+  }
+
+  /** Names and documents what an op writes. */
+  #begin(op: Op): void {
+    this.#writer.graph.place = { name: this.#path(op, op.results[0]!.name), doc: op.origin ? `${op.origin.file}:${op.origin.line}` : "" };
+  }
+
   #node<K extends Exclude<OpName, StructureOp>>(op: Op<K>, operands: readonly Given[]): Node {
     const w = this.#writer;
     const [value] = op.results;
     const type: Type | undefined = value?.type;
     if (type?.kind !== "tensor") throw new CodegenError(`${op.op} makes no tensor`);
-    w.graph.place = { name: this.#path(op, value!.name), doc: op.origin ? `${op.origin.file}:${op.origin.line}` : "" };
+    this.#begin(op);
     const given: Operands = { tensors: operands.filter(isNode), numbers: operands.filter((o): o is HostNumber => !isNode(o) && !Array.isArray(o)) };
     return { name: (rows[op.op] as Row<K>)(w, op, given, type), type };
   }

@@ -1,10 +1,10 @@
 import type { Op, OpName, TensorType } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/types.ts";
-import { portName } from "../../formats/onnx.ts";
+import { portName, type HostValue } from "../../formats/onnx.ts";
 import { place, type HostNumber, type Node, type Writer } from "./writer.ts";
 
 /** Ops that are no node of one tensor: functions, which are written out where they are called, and lists of tensors. */
-export type StructureOp = "call" | "fold" | "list" | "element" | "release";
+export type StructureOp = "call" | "fold" | "list" | "element" | "pack" | "unpack" | "release";
 
 /** How an op of one tensor is written in ONNX's own operators: its nodes, and the name of the last one's result. */
 export type Row<K extends OpName> = (w: Writer, op: Op<K>, operands: Operands, result: TensorType) => string;
@@ -38,6 +38,12 @@ function range(w: Writer, axis: TensorType["axes"][number], dtype: "f32" | "i32"
   return w.cast(w.graph.node("Range", [zero, end, one]), dtype);
 }
 
+/** What tells a draw from all others of its stream. */
+function counter(numbers: readonly HostNumber[]): { readonly seed: HostValue; readonly step: HostValue; readonly layer: HostValue } {
+  const [seed, step, layer] = numbers.map((n): HostValue => ("known" in n ? n.known : n.given.replace(/^host\//, "")));
+  return { seed: seed!, step: step!, layer: layer! };
+}
+
 export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
   // — leaves —
   constant: (w, op) => w.literal(op.attributes.dtype, [], [op.attributes.value]),
@@ -49,13 +55,8 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
     return typeof size === "number" ? w.literal("f32", [], [size]) : w.cast(w.graph.node("Squeeze", [w.length(size)]), "f32");
   },
   // Drawn on the host and given as inputs: the same numbers as everywhere.
-  random: (w, op, { numbers }) => {
-    const [seed, step, layer] = numbers.map((n) => ("known" in n ? n.known : n.given.replace(/^host\//, "")));
-    const { distribution, stream, axes } = op.attributes;
-    const name = portName({ kind: "draw", distribution, stream, layer: layer!, seed: seed!, step: step! });
-    w.draws.set(name, axes);
-    return name;
-  },
+  random: (w, op, { numbers }, result) => w.drawn(portName({ kind: "draw", distribution: op.attributes.distribution, stream: op.attributes.stream, ...counter(numbers) }), result),
+  chance: (w, op, { numbers }, result) => w.drawn(portName({ kind: "chance", least: op.attributes.least, stream: op.attributes.stream, ...counter(numbers) }), result),
 
   // — elementwise —
   neg: direct("Neg"),

@@ -24,8 +24,8 @@ export class Writer {
   readonly #shapes = new Map<string, string>();
   /** Host numbers that nodes read. */
   readonly numbers = new Set<string>();
-  /** Draws that nodes read, by the input's name. */
-  readonly draws = new Map<string, readonly Axis[]>();
+  /** Draws that nodes read, by the input's name: one that is read twice is given once. */
+  readonly draws = new Map<string, TensorType>();
 
   /** `known` are sizes that the file fixes. */
   constructor(known: Sizes) {
@@ -136,6 +136,12 @@ export class Writer {
     if ("known" in given) return this.literal("f32", [], [given.known]);
     this.numbers.add(given.given);
     return given.given;
+  }
+
+  /** What the host draws, by the name that says how. */
+  drawn(name: string, type: TensorType): string {
+    this.draws.set(name, type);
+    return name;
   }
 
   cast(x: string, to: DType): string {

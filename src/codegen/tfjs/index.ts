@@ -44,7 +44,8 @@ export async function printTfjs(adapters: readonly Compiled[], options: TfjsOpti
   const blocks = adapters.map((adapter, i) => printAdapter(adapter, exported[i]!, types, form, expose, helpers, exported));
   const file = comment(adapters[0]?.manifest.spec.file ?? "");
   const names = [...helpers].sort().join(", ");
-  const head = `// Made by moec from ${file}. Do not edit: change the spec and build again.`;
+  const backend = adapters[0]?.manifest.backend;
+  const head = `// Made by moec from ${file}${backend === undefined ? "" : `, laid out for ${backend}`}. Do not edit: change the spec and build again.`;
   if (form === "function") return `${head}\nconst { ${names} } = runtime;\n\n${blocks.join("\n")}\nreturn { ${exported.join(", ")} };\n`;
   const imports = [
     ...(types ? [`import type * as tfjs from "@tensorflow/tfjs-core";`] : []),

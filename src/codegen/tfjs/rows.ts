@@ -2,7 +2,7 @@ import type { Axis, DType, Op, OpName, Value } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/types.ts";
 import { CodegenError } from "../errors.ts";
 import { align, composite, type Expression, inOrder, plain, transposed } from "./align.ts";
-import { axesOf, axisIndex, dtypeNames, type FunctionScope, maxRank, number, rankText, tensorType } from "./scope.ts";
+import { axesOf, axisIndex, dtypeNames, type FunctionScope, maxRank, number, rankText, tensorType, typeText } from "./scope.ts";
 
 /** Ops that are statements of their own; the others are one expression for one result. */
 export type StatementOp = "call" | "fold" | "list" | "release";
@@ -103,6 +103,12 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const { stream, axes, distribution } = op.attributes;
     const [seed, step, layer] = [at(op, 0), at(op, 1), at(op, 2)].map((v) => scope.name(v));
     const code = `${scope.module.helper("random")}(tf, "${distribution}", ${seed}, ${step}, ${layer}, ${stream}, ${scope.shape(axes)})`;
+    return plain(cast(scope, code, result(op)));
+  },
+  chance: (op, scope) => {
+    const { stream, axes, least } = op.attributes;
+    const [seed, step, layer] = [at(op, 0), at(op, 1), at(op, 2)].map((v) => scope.name(v));
+    const code = `${scope.module.helper("chance")}(tf, ${number(least)}, ${seed}, ${step}, ${layer}, ${stream}, ${scope.shape(axes)})`;
     return plain(cast(scope, code, result(op)));
   },
 
@@ -269,6 +275,8 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const type = tensorType(result(op));
     return plain(`tf.reshape(${scope.name(at(op, 0))}[${op.attributes.at}]${scope.typed("!")}, ${scope.shape(type.axes)})`);
   },
+  pack: (op, scope) => plain(cast(scope, `tf.stack([...${scope.name(at(op, 0))}]${scope.typed(" as tfjs.Tensor[]")}, 0)`, result(op))),
+  unpack: (op, scope) => plain(`tf.unstack(${scope.name(at(op, 0))}, ${axisIndex(at(op, 0), op.attributes.axis)})${scope.typed(` as ${typeText(result(op).type).replace("readonly ", "")}`)}`),
 };
 
 /** 0, 1, 2 … along an axis; made once where its size is a number. */

@@ -1,11 +1,12 @@
 import { GraphError } from "../errors.ts";
 import type { OpAttributes, Type } from "../graph.ts";
 import { mapTwo } from "../kernels/elementwise.ts";
+import { allocate, layOut } from "../kernels/strided.ts";
 import type { Arg, Tensor } from "../tensor.ts";
-import { isList, isTensor, listOf, numberType, sameType } from "../types.ts";
-import { type Functions, type OpRow, inputAt } from "./row.ts";
+import { findAxis, hasAxis, isList, isTensor, listOf, numberType, sameType, tensor } from "../types.ts";
+import { type Functions, type OpRow, inputAt, tensorAt, tensors } from "./row.ts";
 
-type FunctionOp = "call" | "fold" | "list" | "element" | "release";
+type FunctionOp = "call" | "fold" | "list" | "element" | "pack" | "unpack" | "release";
 
 const anything = { names: [], kinds: [], rest: { name: "argument", kind: "any", least: 0 } } as const;
 
@@ -118,6 +119,48 @@ export const functionOps: { readonly [K in FunctionOp]: OpRow<K> } = {
     flops: () => 0,
     bytes: () => 0,
     evaluate: ([list], a) => [(list as readonly Tensor[])[a.at]!],
+  },
+  pack: {
+    summary: "A list's tensors as one, along a new first axis.",
+    operands: { names: ["list"], kinds: ["list"] },
+    attributes: { as: { kind: "axis" } },
+    result: "[as] and the elements' axes",
+    constraints: [
+      { id: "C1", text: "the axis is as long as the list", holds: ([type], a) => isList(type) && a.as.size === type.count },
+      { id: "C2", text: "the elements lack the axis", holds: ([type], a) => isList(type) && !type.of.axes.some((q) => q.name === a.as.name) },
+    ],
+    infer: ([type], a) => (isList(type) ? [tensor(type.of.dtype, [a.as, ...type.of.axes])] : []),
+    flops: () => 0,
+    evaluate: (inputs, a, c) => {
+      const parts = inputs[0] as readonly Tensor[];
+      const first = parts[0]!;
+      const out: Tensor = { dtype: first.dtype, axes: [...c.axes([a.as]), ...first.axes], data: allocate(first.dtype, parts.length * first.data.length) };
+      parts.forEach((part, i) => out.data.set(part.data, i * first.data.length));
+      return [out];
+    },
+  },
+  unpack: {
+    summary: "A tensor's parts along an axis as a list.",
+    operands: tensors("x"),
+    attributes: { axis: { kind: "name" } },
+    result: "list[n] of x's type without the axis",
+    constraints: [
+      { id: "C1", text: "the axis is x's", holds: (types, a) => hasAxis(tensorAt(types, 0), a.axis) },
+      { id: "C2", text: "its size is a number", holds: (types, a) => typeof findAxis(tensorAt(types, 0), a.axis)!.size === "number" },
+    ],
+    infer: (types, a) => {
+      const x = tensorAt(types, 0);
+      return [listOf(Number(findAxis(x, a.axis)!.size), tensor(x.dtype, x.axes.filter((q) => q.name !== a.axis)))];
+    },
+    flops: () => 0,
+    evaluate: (inputs, a) => {
+      const x = inputAt(inputs, 0);
+      const own = x.axes.find((q) => q.name === a.axis)!;
+      const rows = layOut(x, [own, ...x.axes.filter((q) => q !== own)]);
+      const axes = rows.axes.slice(1);
+      const width = x.data.length / own.size;
+      return [Array.from({ length: own.size }, (_, i): Tensor => ({ dtype: x.dtype, axes, data: rows.data.slice(i * width, (i + 1) * width) }))];
+    },
   },
   release: {
     summary: "Frees values after their last use. Placed by the release pass only.",

@@ -4,7 +4,7 @@ import type { Data } from "../tensor.ts";
 import { axisNames, scalar, tensor } from "../types.ts";
 import { type OpRow, distinct, tensors } from "./row.ts";
 
-type Leaf = "constant" | "table" | "index" | "fill" | "extent" | "random";
+type Leaf = "constant" | "table" | "index" | "fill" | "extent" | "random" | "chance";
 
 /** Whether a number can be an element of a dtype. */
 function fits(value: number, dtype: string): boolean {
@@ -93,6 +93,21 @@ export const leaves: { readonly [K in Leaf & OpName]: OpRow<K> } = {
       const out = new Float32Array(countOf(axes));
       c.random(a.distribution, seed as number, step as number, layer as number, a.stream, out);
       return [{ dtype: "f32", axes, data: Float64Array.from(out) }];
+    },
+  },
+  chance: {
+    summary: "Whether the uniform draw with the same numbers is at least `least`: a draw of which nothing else is wanted.",
+    operands: { names: ["seed", "step", "layer"], kinds: ["number", "number", "number"] },
+    attributes: { stream: { kind: "count" }, axes: { kind: "axes" }, least: { kind: "number" } },
+    result: "bool [axes]",
+    constraints: [{ id: "C1", text: "no axis stands twice", holds: (_, a) => distinct(axisNames(tensor("bool", a.axes))) }],
+    infer: (_, a) => [tensor("bool", a.axes)],
+    flops: (c) => 12 * c.results[0]!,
+    evaluate: ([seed, step, layer], a, c) => {
+      const axes = c.axes(a.axes);
+      const drawn = new Float32Array(countOf(axes));
+      c.random("uniform", seed as number, step as number, layer as number, a.stream, drawn);
+      return [{ dtype: "bool", axes, data: Uint8Array.from(drawn, (u) => Number(u >= a.least)) }];
     },
   },
 };

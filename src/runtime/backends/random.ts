@@ -79,6 +79,21 @@ export function randomUniform(out: Float32Array, seed: number, step: number, str
   }
 }
 
+/** Fills `out` with 1 where the number that `randomUniform` gives there is at least `least`, else 0. */
+export function randomAtLeast(out: Uint8Array, least: number, seed: number, step: number, stream: number): void {
+  const [k0, k1, k2] = keyOf(seed, step, stream);
+  // Numbers are multiples of 2^-24: the comparison is one of whole numbers.
+  const whole = Math.ceil(least * 0x1000000);
+  const n = out.length;
+  for (let i = 0; i < n; i++) {
+    let x = i ^ k0;
+    x = Math.imul(x ^ (x >>> 17), 0xed5ad4bb) + k1;
+    x = Math.imul(x ^ (x >>> 11), 0xac4c1b51) ^ k2;
+    x = Math.imul(x ^ (x >>> 15), 0x31848bab);
+    out[i] = (x ^ (x >>> 14)) >>> 8 >= whole ? 1 : 0;
+  }
+}
+
 /** The 32 random bits at one index, before they become a fraction. */
 function bits(index: number, k0: number, k1: number, k2: number): number {
   let x = index ^ k0;

@@ -1,13 +1,11 @@
 import type * as tfjs from "@tensorflow/tfjs-core";
+import type { BackendName } from "../../formats/backends.ts";
 import type { OnnxRuntime } from "./ort.ts";
 
 /** TensorFlow.js's core: the operations that generated code calls. */
 export type TensorFlow = typeof tfjs;
 
-/** The backends, fastest first: the order in which `auto` tries them (measured in docs/backends.md). */
-export const backendNames = ["tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "wasm", "cpu"] as const;
-
-export type BackendName = (typeof backendNames)[number];
+export { backendNames, type BackendName } from "../../formats/backends.ts";
 
 /**
  * A started backend. TensorFlow.js keeps one engine in a process and one active backend in it, so starting another
