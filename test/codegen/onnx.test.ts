@@ -3,10 +3,10 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { library } from "../../src/cli/library.ts";
-import { printOnnx } from "../../src/codegen/index.ts";
+import { printOnnx, printOnnxFunction } from "../../src/codegen/index.ts";
 import { chooseAdapter, compileAdapter, loadProgram, onnxEntriesIn, type Compiled } from "../../src/compiler/index.ts";
 import { onnxEntries, portName, readPort, readResult, resultName, type Port } from "../../src/formats/onnx.ts";
-import { axis, ModuleBuilder, tensor, type Tensor } from "../../src/ir/index.ts";
+import { axis, ModuleBuilder, tensor, type OpName, type Tensor } from "../../src/ir/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { openSession } from "../../src/runtime/backends/ort.ts";
 import { available, python } from "../support/require.ts";
@@ -111,6 +111,16 @@ print(json.dumps(found))
     expect(Object.keys(file!.inputs)).toEqual(["input/logits", `weights/${hostile}`]);
     expect(file!.metadata["moec.spec"]).toBe(hostile);
   });
+});
+
+it("an operation that ONNX lacks is refused, with its place", () => {
+  const m = new ModuleBuilder();
+  const x = tensor("f32", [axis("sample")]);
+  m.define("f", (b) => b.at({ file: "a.moe", start: 0, end: 1, line: 7, path: [] }, () => [b.neg(b.param(x, "x"))]));
+  const module = m.finish();
+  const fn = module.functions.get("f")!;
+  const later = { ...module, functions: new Map([["f", { ...fn, body: fn.body.map((op) => ({ ...op, op: "conjure" as OpName })) }]]) };
+  expect(() => printOnnxFunction(later, "f", { params: ["host/x"], results: ["result/y"] })).toThrow(expect.objectContaining({ diagnostics: [expect.objectContaining({ code: "MOE5208", message: expect.stringContaining("conjure (a.moe:7)") as string })] }));
 });
 
 describe.skipIf(!hasOnnx)("on ONNX Runtime", () => {

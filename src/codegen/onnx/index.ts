@@ -1,9 +1,10 @@
 import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type ResultPort, type StoreName } from "../../formats/onnx.ts";
+import { fail } from "../../diagnostics/index.ts";
 import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Type, type Value } from "../../ir/graph.ts";
 import type { Sizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
 import type { Compiled } from "../tfjs/index.ts";
-import { rows, type Operands, type Row, type StructureOp } from "./rows.ts";
+import { rows, type LackingOp, type Operands, type Row, type StructureOp } from "./rows.ts";
 import { place, Writer, type HostNumber, type Node } from "./writer.ts";
 
 /** A model's file, and how many nodes of which kind it has. */
@@ -25,7 +26,8 @@ export function onnxEntriesOf({ entries }: Module): readonly OnnxEntry[] {
 /**
  * An entry after all passes as an ONNX model (opset 21) of ONNX's own operators. All weights are inputs: the file holds the
  * graph and its constants alone. Inputs and outputs bear the names of `formats/onnx.ts`. Folds and calls are written out,
- * so that layers are seen as layers. Throws CodegenError where a graph is not what the layout pass leaves.
+ * so that layers are seen as layers. Throws CodegenError where a graph is not what the layout pass leaves, and MOE5208 at an
+ * operation that ONNX has no form of.
  */
 export function printOnnx({ module, manifest, doc }: Compiled, entryName: OnnxEntry, options: OnnxOptions = {}): OnnxModel {
   const entry = module.entries.get(entryName);
@@ -78,6 +80,13 @@ function resultPorts(entry: Entry): readonly Naming[] {
       return resultName(port);
     };
   });
+}
+
+type RowOp = Exclude<OpName, StructureOp | LackingOp>;
+
+function lacking({ op, origin }: Op): never {
+  const where = origin ? ` (${origin.file}:${origin.line})` : "";
+  return fail("MOE5208", `The operation ${op}${where} has no form in ONNX.`, { help: "`moec build --for onnx` lays a program out without such operations." });
 }
 
 type Given = Node | readonly Node[] | HostNumber;
@@ -175,7 +184,8 @@ class Printer {
       case "fold":
         return this.#fold(op.attributes as OpAttributes["fold"], operands);
       default:
-        return [this.#node(op as Op<Exclude<OpName, StructureOp>>, operands)];
+        if (!Object.hasOwn(rows, op.op)) lacking(op);
+        return [this.#node(op as Op<RowOp>, operands)];
     }
   }
 
@@ -201,7 +211,7 @@ class Printer {
     this.#writer.graph.place = { name: this.#path(op, op.results[0]!.name), doc: op.origin ? `${op.origin.file}:${op.origin.line}` : "" };
   }
 
-  #node<K extends Exclude<OpName, StructureOp>>(op: Op<K>, operands: readonly Given[]): Node {
+  #node<K extends RowOp>(op: Op<K>, operands: readonly Given[]): Node {
     const w = this.#writer;
     const [value] = op.results;
     const type: Type | undefined = value?.type;

@@ -6,6 +6,9 @@ import { place, type HostNumber, type Node, type Writer } from "./writer.ts";
 /** Ops that are no node of one tensor: functions, which are written out where they are called, and lists of tensors. */
 export type StructureOp = "call" | "fold" | "list" | "element" | "pack" | "unpack" | "release";
 
+/** Ops that have no row: a pass must not put them into code that is laid out for `onnx`, and a model of other code is refused. */
+export type LackingOp = never;
+
 /** How an op of one tensor is written in ONNX's own operators: its nodes, and the name of the last one's result. */
 export type Row<K extends OpName> = (w: Writer, op: Op<K>, operands: Operands, result: TensorType) => string;
 
@@ -44,7 +47,7 @@ function counter(numbers: readonly HostNumber[]): { readonly seed: HostValue; re
   return { seed: seed!, step: step!, layer: layer! };
 }
 
-export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
+export const rows: { readonly [K in Exclude<OpName, StructureOp | LackingOp>]: Row<K> } = {
   // — leaves —
   constant: (w, op) => w.literal(op.attributes.dtype, [], [op.attributes.value]),
   table: (w, op) => w.literal(op.attributes.dtype, op.attributes.axes.map((a) => Number(a.size)), op.attributes.values),
