@@ -3,6 +3,9 @@
  *     npm run bench -- --quick           the same at small sizes, into build/bench/results
  *     npm run bench -- onnx              one adapted linear on ONNX Runtime beside wasm
  *     npm run bench -- NAME [options]    one benchmark; the heads of the files beside this one list the options
+ *
+ * wasm and ONNX Runtime run on one thread, whatever machine this is, unless MOEC_WASM_THREADS or MOEC_ONNX_THREADS says
+ * otherwise: ratios stay comparable.
  */
 import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -44,6 +47,8 @@ const { positionals, values } = parseArgs({
   },
 });
 
+process.env["MOEC_WASM_THREADS"] ||= "1";
+process.env["MOEC_ONNX_THREADS"] ||= "1";
 const backend = (values.backend ?? "wasm") as BackendName;
 const { quick } = values;
 /** Quick numbers are no results: they do not overwrite any. */

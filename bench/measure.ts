@@ -43,9 +43,11 @@ export interface Machine {
   readonly cores: number;
   readonly node: string;
   readonly platform: string;
+  /** Threads that wasm runs on. */
+  readonly wasmThreads: number;
 }
 
 export function machine(): Machine {
   const all = cpus();
-  return { cpu: all[0]?.model ?? "unknown", cores: all.length, node: process.version, platform: `${process.platform} ${process.arch}` };
+  return { cpu: all[0]?.model ?? "unknown", cores: all.length, node: process.version, platform: `${process.platform} ${process.arch}`, wasmThreads: Number(process.env["MOEC_WASM_THREADS"] ?? 1) };
 }

@@ -27,7 +27,7 @@ export interface CurveGroup {
 
 /** The line that says where numbers come from. */
 export function describe(m: Machine): string {
-  return `${m.cpu}, ${m.cores} cores, Node ${m.node}, ${m.platform}`;
+  return `${m.cpu}, ${m.cores} cores, Node ${m.node}, ${m.platform}, wasm on ${m.wasmThreads === 1 ? "one thread" : `${m.wasmThreads} threads`}`;
 }
 
 /** Writes `NAME.json` into a folder, and the picture as `NAME.svg` where what draws is installed. */

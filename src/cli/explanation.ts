@@ -15,6 +15,10 @@ export function explanationText(explanation: Explanation): readonly string[] {
     if (place.rewrites.length + place.left.length === 0) lines.push("  nothing to rewrite");
   }
   lines.push("", explanation.keeps === "all" ? "Backward reads what forward kept." : "Of each layer what goes into it is kept: backward computes the rest again.");
+  const { batch, peaks } = explanation;
+  const held = peaks.map(({ entry, before, after }) => [entry, byteAmount(before), "→", byteAmount(after), before > 0 ? `${(after / before).toFixed(2)}×` : ""]);
+  lines.push("", `The most that is held at once beside weights, ops in the order of the text → as they are ordered (${batch.sample} × ${batch.position} tokens):`);
+  lines.push(...aligned(held, "lrlrr").split("\n").map((line) => `  ${line}`));
   if (explanation.laidOut.length) lines.push("", "Frozen weights in the order that products want, laid out once, at load:", ...explanation.laidOut.map((w) => `  ${w}`));
   if (explanation.unreached.length) lines.push("", "No gradient reaches:", ...explanation.unreached.map((w) => `  ${w}`));
   return lines;

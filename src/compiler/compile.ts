@@ -29,7 +29,8 @@ export interface Compiled {
  */
 export async function compileAdapter(program: Program, adapter: CheckedAdapter, backend: BackendName = everyBackend): Promise<Compiled> {
   const lowered = lower(program.checked.context, adapter);
-  const { module, reports, keeps } = optimizeForTraining(lowered, adapter.train, backend);
+  const batch = batchOf(adapter.train);
+  const { module, reports, keeps } = optimizeForTraining(lowered, adapter.train, backend, batch);
   const info = await programInfo(program, adapter, lowered.weights);
   const manifest = manifestOf(module, { ...info, backend });
   return {
@@ -39,6 +40,11 @@ export async function compileAdapter(program: Program, adapter: CheckedAdapter, 
       tokens: nominalSymbol * nominalSymbol,
       places: explainStacking(reports.stack, "train", placesOf(lowered)),
       keeps,
+      batch,
+      peaks: [...module.entries].map(([entry, { fn }]) => {
+        const { before, after } = reports.schedule.find((r) => r.fn === fn)!;
+        return { entry, before, after };
+      }),
       laidOut: reports.hoisted,
       unreached: reports.unreached,
     },
@@ -50,6 +56,11 @@ export async function compileAdapter(program: Program, adapter: CheckedAdapter, 
 /** What a step keeps for its backward half: all that it reads, or what goes into each layer, which is computed again. */
 export type Keeps = "all" | "layers";
 
+/** The micro-batch of the spec's settings. */
+function batchOf(train: TrainSettings): { readonly sample: number; readonly position: number } {
+  return { sample: Math.ceil(train.batch / train.accumulate), position: train.length };
+}
+
 /**
  * All passes, with as much kept for backward as the spec's `memory` allows. A budget is compared with the peak of what a
  * micro-batch makes, at the spec's batch and length or the `sizes` given.
@@ -58,9 +69,9 @@ export function optimizeForTraining(
   lowered: Module,
   train: TrainSettings,
   backend: BackendName,
-  sizes: Sizes = { sample: Math.ceil(train.batch / train.accumulate), position: train.length },
+  sizes: Sizes = batchOf(train),
 ): ReturnType<typeof optimize> & { readonly keeps: Keeps } {
-  const options = { train, transposeFlags: flagCosts[backend] };
+  const options = { train, transposeFlags: flagCosts[backend], batch: sizes };
   const again = (): ReturnType<typeof optimizeForTraining> => ({ ...optimize(lowered, { ...options, recompute: "layers" }), keeps: "layers" });
   if (train.memory === "recompute") return again();
   const all = { ...optimize(lowered, options), keeps: "all" as const };
@@ -75,6 +86,10 @@ export interface Explanation {
   readonly tokens: number;
   readonly places: readonly PlaceExplanation[];
   readonly keeps: Keeps;
+  /** The micro-batch for which bytes are counted. */
+  readonly batch: { readonly sample: number; readonly position: number };
+  /** The most bytes that each entry holds at once, weights and arguments not counted: in the order of the text, and as the ops are ordered now. */
+  readonly peaks: readonly { readonly entry: string; readonly before: number; readonly after: number }[];
   /** Frozen weights that are held in another order too, laid out at load. */
   readonly laidOut: readonly string[];
   /** Trainable weights that no gradient reaches. */

@@ -9,6 +9,7 @@ import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
 import { postpone } from "./postpone.ts";
 import { type ReleaseReport, release } from "./release.ts";
+import { type ScheduleReport, schedule } from "./schedule.ts";
 import { simplify } from "./simplify.ts";
 import type { StackedFrom } from "./explain.ts";
 import { stack } from "./stack.ts";
@@ -23,6 +24,7 @@ export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { postpone } from "./postpone.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
+export { type ScheduleReport, type Scheduled, schedule } from "./schedule.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
 export type { StackReport, StackRule } from "./rewrite.ts";
 export { mergeRows } from "./views.ts";
@@ -36,6 +38,8 @@ export interface OptimizeOptions {
   readonly transposeFlags: number | false;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
+  /** The batch for which ops are put into an order that holds little. */
+  readonly batch?: Sizes;
   /** What backward makes again rather than keep; by default what is cheap to make. */
   readonly recompute?: DifferentiateOptions["recompute"];
   /** Verifies the module after every pass; a fault is a GraphError that names the pass. */
@@ -50,11 +54,13 @@ export interface Reports {
   readonly unreached: readonly string[];
   /** Frozen weights that are held in another order than the spec's. */
   readonly hoisted: readonly string[];
+  readonly schedule: readonly ScheduleReport[];
   readonly release: readonly ReleaseReport[];
 }
 
 /**
- * All passes in their order: postpone, stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows, release.
+ * All passes in their order: postpone, stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows,
+ * schedule, release.
  * The entry `train`, if there is one, becomes `gradients` (`gradientsEntry`).
  */
 export function optimize(module: Module, options: OptimizeOptions): { readonly module: Module; readonly reports: Reports } {
@@ -76,9 +82,12 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   step("layout", laidOut.module);
   const merged = step("merge rows", mergeRows(laidOut.module));
   const tidy = step("simplify", simplify(merged, { dropStops: true }));
-  const released = release(tidy, sizes);
+  const batch = options.batch ?? sizes;
+  const scheduled = schedule(tidy, batch);
+  step("schedule", scheduled.module);
+  const released = release(scheduled.module, batch);
   step("release", released.module, true);
-  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, release: released.report } };
+  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, schedule: scheduled.report, release: released.report } };
 }
 
 function sound(pass: string, faults: readonly Diagnostic[]): void {

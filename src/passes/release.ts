@@ -1,12 +1,13 @@
 import { Builder } from "../ir/builder.ts";
 import type { GraphFunction, Module, Value } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
-import { type AnyOp, calleesFirst, cloneOp, cloneParams, mapped, nominalBytes, opsOf } from "./tools.ts";
+import { Footprint } from "./footprint.ts";
+import { calleesFirst, cloneOp, cloneParams, mapped, opsOf } from "./tools.ts";
 
 /** What a function holds at its fullest moment. */
 export interface ReleaseReport {
   readonly fn: string;
-  /** Bytes of values made in the function or by what it calls, params and results of others not counted. */
+  /** Bytes of buffers made in the function or by what it calls (`Footprint`), params and results of others not counted. */
   readonly peakBytes: number;
   /** Values that are released in it. */
   readonly released: number;
@@ -31,7 +32,8 @@ export function release(module: Module, sizes: Sizes = {}): Released {
   for (const fn of calleesFirst(module.functions)) {
     const made = place(fn, functions);
     functions.set(fn.name, made);
-    const peakBytes = peakOf(made, peaks, sizes);
+    const ops = opsOf(fn).filter((op) => op.op !== "release");
+    const peakBytes = new Footprint(fn, ops, peaks, sizes).peakOf([...ops.keys()]);
     peaks.set(fn.name, peakBytes);
     report.push({ fn: fn.name, peakBytes, released: opsOf(made).reduce((n, op) => n + (op.op === "release" ? op.operands.length : 0), 0) });
   }
@@ -57,25 +59,4 @@ function place(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>)
     if (over) b.at(op.origin, () => b.release(over.map((v) => mapped(map, v))));
   });
   return b.finish(fn.results.map((v) => mapped(map, v)));
-}
-
-/** The most bytes alive at once: what is made and not yet released, and what a callee holds while it runs. */
-function peakOf(fn: GraphFunction, peaks: ReadonlyMap<string, number>, sizes: Sizes): number {
-  let alive = 0;
-  let peak = 0;
-  for (const op of opsOf(fn)) {
-    if (op.op === "release") {
-      for (const v of op.operands) alive -= nominalBytes(v.type, sizes);
-      continue;
-    }
-    const made = op.results.reduce((n, v) => n + nominalBytes(v.type, sizes), 0);
-    peak = Math.max(peak, alive + Math.max(made, callee(op, peaks)), alive + made);
-    alive += made;
-    if (op.op === "fold") peak = Math.max(peak, alive + callee(op, peaks));
-  }
-  return peak;
-}
-
-function callee(op: AnyOp, peaks: ReadonlyMap<string, number>): number {
-  return op.op === "call" || op.op === "fold" ? (peaks.get(op.attributes.fn) ?? 0) : 0;
 }

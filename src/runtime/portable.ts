@@ -1,11 +1,12 @@
 /**
- * Operations that WebGPU's kernels (@tensorflow/tfjs-backend-webgpu 4.22) do wrongly, not at all, or not closely enough.
- * On every other backend each is its kernel. They borrow their arguments; what they make on the way is freed.
+ * Operations that WebGPU's kernels (@tensorflow/tfjs-backend-webgpu 4.22) do wrongly, not at all, or not closely enough, and
+ * some that wasm's do very slowly. On every other backend each is its kernel. They borrow their arguments; what they make on the way is freed.
  */
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Tf } from "./program.ts";
 
 const onWebGPU = (tf: Tf): boolean => tf.getBackend() === "webgpu";
+export const onWasm = (tf: Tf): boolean => tf.getBackend() === "wasm";
 
 /** sin(x), radians: an absolute error of at most 1e-6 for |x| up to 8000 or so, where WGSL itself asks for no more than 5e-4. */
 export function sinOf(tf: Tf, x: Tensor): Tensor {
@@ -56,13 +57,20 @@ export function transposeOf(tf: Tf, x: Tensor, order: number[]): Tensor {
 }
 
 /**
- * x with its axes of size 1 repeated to `shape`; axes that x lacks come first. WebGPU's Tile goes by way of the host from
- * rank 5 on, so there each run of repeated axes is repeated by itself, at rank 3.
+ * x with its axes of size 1 repeated to `shape`; axes that x lacks come first. wasm's Tile copies element by element (35 ns for
+ * each, twice that in its threaded build), so there the repeating is that of a product with ones, which is exact (0.2 ns).
+ * WebGPU's Tile goes by way of the host from rank 5 on, so there each run of repeated axes is repeated by itself, at rank 3.
  */
 export function broadcastOf(tf: Tf, x: Tensor, shape: number[]): Tensor {
+  const own = [...Array<number>(shape.length - x.rank).fill(1), ...x.shape];
+  if (onWasm(tf) && x.dtype !== "int32" && shape.length <= 6) {
+    return tf.tidy(() => {
+      const ones = tf.fill(shape.map((n, i) => (own[i] === n ? 1 : n)), 1);
+      return x.dtype === "bool" ? tf.cast(tf.mul(tf.cast(x, "float32"), ones), "bool") : tf.mul(x, ones);
+    });
+  }
   if (shape.length <= 4 || !onWebGPU(tf)) return tf.broadcastTo(x, shape);
   return tf.tidy(() => {
-    const own = [...Array<number>(shape.length - x.rank).fill(1), ...x.shape];
     const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
     let result: Tensor = x;
     // From the last axis on, so that what is repeated is contiguous and small at first.
@@ -80,14 +88,30 @@ export function broadcastOf(tf: Tf, x: Tensor, shape: number[]): Tensor {
   });
 }
 
-/** a where the condition (bool) holds, else b; broadcast to one shape. */
+/** a where the condition (bool) holds, else b; broadcast to one shape, by Tile on backends where that is no matter. */
 export function whereOf(tf: Tf, condition: Tensor, a: Tensor, b: Tensor): Tensor {
   const rank = Math.max(condition.rank, a.rank, b.rank);
-  if (rank <= 4 || !onWebGPU(tf)) return tf.where(condition, a, b);
+  if (!onWasm(tf) && (rank <= 4 || !onWebGPU(tf))) return tf.where(condition, a, b);
   return tf.tidy(() => {
     const size = (x: Tensor, i: number): number => x.shape[i - (rank - x.rank)] ?? 1;
     const shape = Array.from({ length: rank }, (_, i) => Math.max(size(condition, i), size(a, i), size(b, i)));
-    const flat = <T extends Tensor>(x: T): Tensor => tf.reshape(broadcastOf(tf, x, shape), [-1]);
+    const flat = <T extends Tensor>(x: T): Tensor => tf.reshape(x.rank === rank && x.shape.every((n, i) => n === shape[i]) ? x : broadcastOf(tf, x, shape), [-1]);
     return tf.reshape(tf.where(flat(condition), flat(a), flat(b)), shape);
+  });
+}
+
+/**
+ * x turned round along one axis. Kernels of some backends stop at rank 4, so it is the middle one of three. wasm's goes element
+ * by element (26 ns for each): there the few slices of a short axis, as rotary embedding has it, are put together anew.
+ */
+export function reverseOf(tf: Tf, x: Tensor, axis: number): Tensor {
+  return tf.tidy(() => {
+    const product = (sizes: readonly number[]): number => sizes.reduce((a, b) => a * b, 1);
+    const [before, n, after] = [product(x.shape.slice(0, axis)), x.shape[axis]!, product(x.shape.slice(axis + 1))];
+    const three = tf.reshape(x, [before, n, after]);
+    if (!onWasm(tf) || n > 8) return tf.reshape(tf.reverse(three, 1), x.shape);
+    const first = tf.transpose(three, [1, 0, 2]);
+    const parts = Array.from({ length: n }, (_, i) => tf.slice(first, [n - 1 - i, 0, 0], [1, before, after]));
+    return tf.reshape(tf.transpose(tf.concat(parts, 0), [1, 0, 2]), x.shape);
   });
 }

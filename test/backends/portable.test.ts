@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { broadcastOf, cosOf, floatOf, sinOf, transposeOf, whereOf } from "../../src/runtime/portable.ts";
+import { broadcastOf, cosOf, floatOf, reverseOf, sinOf, transposeOf, whereOf } from "../../src/runtime/portable.ts";
 import { startBackend, type Backend } from "../../src/runtime/index.ts";
 import { testBackends } from "../support/backends.ts";
 
@@ -66,6 +66,37 @@ describe.each(testBackends)("operations that not every backend has, on %s", (nam
     expect([got.shape, await values(got)]).toEqual([to, expected]);
   });
 
+  it("broadcastOf keeps whole numbers, truths, infinities and signs of zero", async () => {
+    const { tf } = backend;
+    const whole = broadcastOf(tf, tf.tensor2d([2 ** 24 + 1, -3], [2, 1], "int32"), [2, 2]);
+    expect([whole.dtype, await values(whole)]).toEqual(["int32", [2 ** 24 + 1, 2 ** 24 + 1, -3, -3]]);
+    const truths = broadcastOf(tf, tf.greater(count([2, 1, 3]), 2), [2, 2, 3]);
+    expect([truths.dtype, await values(truths)]).toEqual(["bool", [0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1]]);
+    expect(await values(broadcastOf(tf, tf.tensor1d([Infinity, -Infinity, -0]), [2, 3]))).toEqual([Infinity, -Infinity, -0, Infinity, -Infinity, -0]);
+  });
+
+  it.each([
+    [[2, 3], 0],
+    [[2, 3], 1],
+    [[3, 2, 2, 2], 2],
+    [[2, 2, 2, 3, 2], 3],
+    [[2, 11, 2], 1],
+  ])("reverseOf [%s] along axis %i", async (shape, axis) => {
+    const got = reverseOf(backend.tf, count(shape), axis);
+    const [n, after] = [shape[axis]!, shape.slice(axis + 1).reduce((a, b) => a * b, 1)];
+    const expected = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => {
+      const at = Math.floor(i / after) % n;
+      return i + (n - 1 - 2 * at) * after;
+    });
+    expect([got.shape, await values(got)]).toEqual([shape, expected]);
+  });
+
+  it("whereOf takes scalars, rows and infinities", async () => {
+    const { tf } = backend;
+    expect(await values(whereOf(tf, tf.greater(count([2, 3]), 2), count([3]), tf.scalar(-Infinity)))).toEqual([-Infinity, -Infinity, -Infinity, 0, 1, 2]);
+    expect(await values(whereOf(tf, tf.tensor1d([1, 0], "bool"), tf.tensor1d([7, 8], "int32"), tf.scalar(2 ** 24 + 1, "int32")))).toEqual([7, 2 ** 24 + 1]);
+  });
+
   it("whereOf chooses over five axes, of which each operand has its own", async () => {
     const { tf } = backend;
     const got = whereOf(tf, tf.greater(count([2, 1, 1, 1, 2]), 1), count([1, 2, 1, 2, 1]), tf.scalar(-1));
@@ -76,9 +107,9 @@ describe.each(testBackends)("operations that not every backend has, on %s", (nam
   it("they leave nothing behind but their result", () => {
     const { tf } = backend;
     const [x, b, i] = [count([2, 1, 1, 1, 3]), tf.greater(count([2, 3]), 2), count([2, 3], "int32")];
-    const chosen = tf.greater(x, 1);
+    const [chosen, one] = [tf.greater(x, 1), tf.scalar(1, "int32")];
     const before = tf.memory().numTensors;
-    const made = [sinOf(tf, x), cosOf(tf, x), floatOf(tf, b), transposeOf(tf, i, [1, 0]), transposeOf(tf, b, [1, 0]), broadcastOf(tf, x, [2, 2, 2, 2, 3]), whereOf(tf, chosen, x, x)];
+    const made = [sinOf(tf, x), cosOf(tf, x), floatOf(tf, b), transposeOf(tf, i, [1, 0]), transposeOf(tf, b, [1, 0]), broadcastOf(tf, x, [2, 2, 2, 2, 3]), broadcastOf(tf, b, [2, 2, 3]), whereOf(tf, chosen, x, x), whereOf(tf, b, one, i), reverseOf(tf, x, 0), reverseOf(tf, b, 1)];
     expect(tf.memory().numTensors - before).toBe(made.length);
   });
 });

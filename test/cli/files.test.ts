@@ -164,8 +164,12 @@ adapter Mixed on llama {
     expect(run.stdout).toContain("done  a sum (over experts) became part of a product (rule 2)");
     expect(run.stdout).toMatch(/left {2}the sum over turned stays: sub stands between it and the product, .*\(std\/dora\.moe:\d+\)/);
     expect(run.stdout).toMatch(/left {2}\d products over \w+ stay apart: one reads the input under a dropout mask {2}\(std\/lora\.moe:\d+\)/);
+    expect(run.stdout).toMatch(/The most that is held at once beside weights, .*\(\d+ × \d+ tokens\):\n(?: {2}\w+ +[\d.]+ \w+ +→ +[\d.]+ \w+ +[01]\.\d\d×\n)* {2}gradients /);
     const json = await moec(["build", "explained.moe", "-o", "explained", "--explain", "--json"], { cwd });
-    const { explanation } = JSON.parse(json.stdout) as { explanation: { places: { places: string[]; turns: number; rewrites: { rule: number; count: number }[]; left: { reason: string }[]; before: { flops: number; bytes: number }; after: { flops: number; bytes: number } }[]; keeps: string; laidOut: string[]; unreached: string[] } };
+    const { explanation } = JSON.parse(json.stdout) as { explanation: { places: { places: string[]; turns: number; rewrites: { rule: number; count: number }[]; left: { reason: string }[]; before: { flops: number; bytes: number }; after: { flops: number; bytes: number } }[]; keeps: string; batch: object; peaks: { entry: string; before: number; after: number }[]; laidOut: string[]; unreached: string[] } };
+    expect(explanation.batch).toEqual({ sample: expect.any(Number), position: expect.any(Number) });
+    expect(explanation.peaks.map((p) => p.entry)).toEqual(["logits", "evaluate", "gradients", "accumulate", "update"]);
+    for (const p of explanation.peaks) expect(p.after).toBeLessThanOrEqual(p.before);
     expect(explanation.places.map((p) => [p.places, p.turns])).toEqual([[["layers.mlp.down_proj"], 2]]);
     const [place] = explanation.places;
     expect(place!.rewrites.map((r) => r.rule)).toEqual(expect.arrayContaining([1, 2, 6]));

@@ -39,17 +39,14 @@ function elementwise<K extends OpName>(kernel: string, before = ""): Row<K> {
   };
 }
 
-/** Kernels of more axes than this are not on every backend: a helper of the runtime stands in for them. */
-const portableRank = 4;
-
 /** A helper of one operand, where kernels of some backends are not close enough. */
 function portable(scope: FunctionScope, helper: "sinOf" | "cosOf", op: Op): Expression {
   return plain(cast(scope, `${scope.module.helper(helper)}(tf, ${scope.name(at(op, 0))})`, result(op)));
 }
 
-/** `tf.broadcastTo` of an operand that has been aligned. */
+/** An operand that has been aligned, repeated to a shape. */
 function broadcast(scope: FunctionScope, x: string, dims: readonly string[]): string {
-  return dims.length <= portableRank ? `tf.broadcastTo(${x}, [${dims.join(", ")}])` : `${scope.module.helper("broadcastOf")}(tf, ${x}, [${dims.join(", ")}])`;
+  return `${scope.module.helper("broadcastOf")}(tf, ${x}, [${dims.join(", ")}])`;
 }
 
 function reduction<K extends "sum" | "mean" | "reduce_max">(kernel: string): Row<K> {
@@ -73,14 +70,6 @@ function alongLast(scope: FunctionScope, x: Value, axis: string, write: (x: stri
   const there = [...Array(rank).keys()].filter((i) => i !== place).concat(place);
   const back = [...Array(rank).keys()].map((i) => there.indexOf(i));
   return composite(`tf.transpose(${write(`tf.transpose(${scope.name(x)}, [${there.join(", ")}])`).code}, [${back.join(", ")}])`);
-}
-
-/** x seen as [before, axis, after]: what kernels of few ranks take. */
-function asThree(scope: FunctionScope, x: Value, axis: string): string {
-  const axes = axesOf(x);
-  const place = axisIndex(x, axis);
-  const parts = [axes.slice(0, place), axes.slice(place, place + 1), axes.slice(place + 1)];
-  return `[${parts.map((part) => scope.size(elementCount(part))).join(", ")}]`;
 }
 
 const zeroOf = (scope: FunctionScope, dtype: DType): string => scope.module.scalar(0, dtype);
@@ -147,11 +136,9 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   and: elementwise("tf.logicalAnd"),
   or: elementwise("tf.logicalOr"),
   not: elementwise("tf.logicalNot"),
-  // `tf.where` repeats what lacks an axis and frees that itself; the Select kernel takes equal shapes only.
-  // Its types want both branches of the result's rank, which broadcasting does not.
+  // The Select kernel takes equal shapes only; `whereOf` repeats what lacks an axis and frees that itself.
   select: (op, scope) => {
-    const high = Math.min(axesOf(result(op)).length, maxRank) > portableRank;
-    const e = elementwise<"select">(high ? scope.module.helper("whereOf") : `tf.where${scope.typed("<tfjs.Tensor>")}`, high ? "tf, " : "")(op, scope);
+    const e = elementwise<"select">(scope.module.helper("whereOf"), "tf, ")(op, scope);
     return "hoisted" in e ? e : { ...e, code: cast(scope, e.code, result(op)) };
   },
   cast: (op, scope) => {
@@ -197,7 +184,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
     const { operands, restore } = align(scope, [x], axes);
     if (restore === undefined) {
       const code = broadcast(scope, operands[0]!.code, axes.map((a) => scope.size(a.size)));
-      return { code: axes.length > portableRank ? cast(scope, code, result(op)) : code, temporaries: operands[0]!.temporaries };
+      return { code: cast(scope, code, result(op)), temporaries: operands[0]!.temporaries };
     }
     const names = new Set(axesOf(x).map((a) => a.name));
     const dims: string[] = [];
@@ -231,9 +218,7 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   },
   reverse: (op, scope) => {
     const x = at(op, 0);
-    // The reverse kernels of some backends stop at rank 4.
-    if (axesOf(x).length <= 4) return plain(`tf.reverse(${scope.name(x)}, ${axisIndex(x, op.attributes.axis)})`);
-    return composite(`tf.reshape(tf.reverse(tf.reshape(${scope.name(x)}, ${asThree(scope, x, op.attributes.axis)}), 1), ${scope.shape(axesOf(x))})`);
+    return plain(cast(scope, `${scope.module.helper("reverseOf")}(tf, ${scope.name(x)}, ${axisIndex(x, op.attributes.axis)})`, result(op)));
   },
 
   // — indexing —

@@ -7,7 +7,7 @@ import { Names } from "../names.ts";
 /** Names of `moec/runtime` that generated code may import. */
 const helperNames = [
   "program", "fieldOf", "weightOf", "weightsOf", "sizeOf", "missing", "addInto", "random", "chance", "logSoftmax", "oneHot", "isTop", "scatterAdd", "noUsage", "noBalance",
-  "sinOf", "cosOf", "floatOf", "transposeOf", "broadcastOf", "whereOf",
+  "sinOf", "cosOf", "floatOf", "transposeOf", "broadcastOf", "whereOf", "reverseOf",
 ] as const;
 
 export type Helper = (typeof helperNames)[number];

@@ -30,6 +30,14 @@ export const backendCodes = codes({
       "tfjs-node and tfjs-node-gpu each bring TensorFlow's own library and register it under one name, so a process can hold " +
       "only the one that was started first. Use one of the two, or two processes.",
   },
+  MOE5205: {
+    severity: "error",
+    title: "no number of threads",
+    explain:
+      "The variables MOEC_WASM_THREADS and MOEC_ONNX_THREADS set how many threads these backends run on in Node: a whole number of at " +
+      "least 1, at most 8 for wasm. Without them moec takes half of the cores, or of a container's share of them (wasm: up to four). " +
+      "More threads than free cores cost far more than they give.",
+  },
   MOE5206: {
     severity: "error",
     title: "no ONNX models",

@@ -18,7 +18,7 @@ const host: BackendHost = typeof process === "object" && process.versions?.node 
  * one, and a GPU that is only simulated is passed over.
  *
  * Throws a DiagnosticError: MOE5201 not installed, MOE5202 does not start, MOE5203 no such backend, MOE5204 two
- * TensorFlow libraries in one process.
+ * TensorFlow libraries in one process, MOE5205 MOEC_WASM_THREADS or MOEC_ONNX_THREADS is no number of threads.
  */
 export async function startBackend(name: BackendName | "auto", options: StartOptions = {}): Promise<Backend> {
   if (name === "auto") return startFastest(options);
@@ -49,7 +49,7 @@ async function startFastest(options: StartOptions): Promise<Backend> {
       await backend.dispose();
       options.onSkip?.({ name, usable: true, software: true, device: backend.device, reason: `${backend.device} is no GPU but the CPU in its place.` });
     } catch (error) {
-      if (!(error instanceof DiagnosticError)) throw error;
+      if (!(error instanceof DiagnosticError) || error.diagnostics[0]!.code === "MOE5205") throw error; // the user's mistake
       last = error;
       options.onSkip?.({ name, usable: false, reason: error.diagnostics[0]!.message });
     }
@@ -60,7 +60,7 @@ async function startFastest(options: StartOptions): Promise<Backend> {
 /**
  * Tries every backend and says of each whether it is usable, on what device and how fast, or why not and what to do.
  * On Node each is tried in a child process of its own, one after another so that the times can be compared.
- * Never rejects because of a backend.
+ * Never rejects because of a backend; MOE5205 as above.
  */
 export async function probeBackends(): Promise<BackendReport[]> {
   const reports: BackendReport[] = [];

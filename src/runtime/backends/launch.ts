@@ -1,10 +1,10 @@
-import type { Tensor } from "@tensorflow/tfjs-core";
+import type { KernelBackend, Tensor } from "@tensorflow/tfjs-core";
 import { fail } from "../../diagnostics/index.ts";
 import { engineNameOf, howToInstall, howToRepair, packagesOf } from "./packages.ts";
 import type { Ort } from "./ort.ts";
 import type { Backend, BackendHost, BackendName, StartOptions, TensorFlow } from "./types.ts";
 
-/** Starts one backend by name. A DiagnosticError says why it cannot: MOE5201 not installed, 5202 broken, 5204 in the way. */
+/** Starts one backend by name. A DiagnosticError says why it cannot: MOE5201 not installed, 5202 broken, 5204 in the way, 5205 threads. */
 export async function launch(name: BackendName, host: BackendHost, options: StartOptions = {}): Promise<Backend> {
   const needed = packagesOf[name];
   const missing = needed.filter((p) => !host.has(p));
@@ -15,6 +15,8 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
   // Production mode only takes away tfjs's own messages; the reasons that matter are caught below.
   tf.enableProdMode();
   refuseSecondTensorFlow(name, tf);
+  const threads = name === "wasm" ? host.wasmThreads?.() : undefined;
+  const onnxThreads = name === "onnx" ? (host.onnxThreads?.() ?? 1) : undefined;
 
   let undoGpu = (): void => {};
   try {
@@ -28,12 +30,19 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
     if (engineNameOf[name] === "tensorflow") loadedTensorFlow = name;
     tf.enableProdMode(); // a second copy of tfjs-core registers its flags anew
     if (name === "wasm") setWasmPath(module as WasmModule, tf, options.wasmPath ?? host.wasmPath());
-    await activate(tf, engineNameOf[name]);
+    let failed: unknown;
+    await activate(tf, engineNameOf[name], (make) => {
+      if (!threads) return make();
+      return threads.make(module).catch((error: unknown) => {
+        failed = error;
+        return make();
+      });
+    });
     if (name === "onnx") {
-      const onnx = { ort: module as Ort, threads: host.threads?.() ?? 1 };
+      const onnx = { ort: module as Ort, threads: onnxThreads! };
       return { name, tf, version, onnx, device: describeOnnx(onnx.threads), software: false, ...operations(name, tf, undoGpu) };
     }
-    const device = describe(name, tf, adapter);
+    const device = name === "wasm" ? describeWasm((module as WasmModule).getThreadsCount(), failed) : describe(name, tf, adapter);
     return { name, tf, version, ...device, ...operations(name, tf, undoGpu) };
   } catch (error) {
     undoGpu();
@@ -50,6 +59,8 @@ export function reasonOf(error: unknown): string {
 
 interface WasmModule {
   setWasmPaths(prefix: string): void;
+  /** The threads of the backend that was made last. */
+  getThreadsCount(): number;
 }
 
 interface NativeBackend {
@@ -97,11 +108,13 @@ function refuseSecondTensorFlow(name: BackendName, tf: TensorFlow): void {
   });
 }
 
+type Made = KernelBackend | Promise<KernelBackend>;
+
 /**
- * Makes a registered backend the engine's active one. The engine swallows what a backend's maker throws and says
+ * Makes a registered backend the engine's active one; `start` is given its maker, and is not called where it runs already. The engine swallows what a backend's maker throws and says
  * "false"; so the maker is wrapped to keep the reason.
  */
-async function activate(tf: TensorFlow, engineName: string): Promise<void> {
+async function activate(tf: TensorFlow, engineName: string, start: (make: () => Made) => Made): Promise<void> {
   const entry = tf.engine().registryFactory[engineName];
   if (!entry) throw new Error(`the package did not register the backend "${engineName}"`);
   const make = entry.factory;
@@ -113,7 +126,7 @@ async function activate(tf: TensorFlow, engineName: string): Promise<void> {
   entry.factory = () => {
     try {
       // A synchronous maker must stay so, or the engine would wait for it.
-      const made = make();
+      const made = start(make);
       return made instanceof Promise ? made.catch(caught) : made;
     } catch (error) {
       return caught(error);
@@ -128,7 +141,7 @@ async function activate(tf: TensorFlow, engineName: string): Promise<void> {
   }
 }
 
-function describe(name: Exclude<BackendName, "onnx">, tf: TensorFlow, adapter: AdapterInfo): { device: string; software: boolean } {
+function describe(name: Exclude<BackendName, "wasm" | "onnx">, tf: TensorFlow, adapter: AdapterInfo): { device: string; software: boolean } {
   switch (name) {
     case "tfjs-node-gpu":
     case "tfjs-node": {
@@ -138,8 +151,6 @@ function describe(name: Exclude<BackendName, "onnx">, tf: TensorFlow, adapter: A
     }
     case "webgpu":
       return describeAdapter(adapter);
-    case "wasm":
-      return { device: "CPU, WebAssembly with SIMD, one thread", software: false };
     case "cpu":
       return { device: "CPU, JavaScript", software: false };
   }
@@ -148,6 +159,12 @@ function describe(name: Exclude<BackendName, "onnx">, tf: TensorFlow, adapter: A
 /** ONNX Runtime's device in words. */
 export function describeOnnx(threads: number): string {
   return `CPU, ONNX Runtime, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+}
+
+/** wasm in words; `failed` is why more threads than one did not start, where they were wanted. */
+export function describeWasm(threads: number, failed?: unknown): { device: string; software: boolean } {
+  const device = `CPU, WebAssembly with SIMD, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+  return { device: failed === undefined ? device : `${device} (more did not start: ${reasonOf(failed).slice(0, -1)})`, software: false };
 }
 
 /** The device in words, and whether it is a CPU in disguise. */

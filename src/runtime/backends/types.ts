@@ -69,6 +69,13 @@ export interface LoadedPackage {
   readonly version: string;
 }
 
+/** A way to start tfjs-backend-wasm on several threads. */
+export interface ThreadedStart {
+  readonly count: number;
+  /** Makes the backend of the loaded package; rejects where the threads cannot be started. */
+  make(module: unknown): Promise<tfjs.KernelBackend>;
+}
+
 /** What differs between Node and a web page: where packages, files and the GPU come from. */
 export interface BackendHost {
   /** moec's own copy of tfjs-core. */
@@ -79,8 +86,13 @@ export interface BackendHost {
   load(name: string): Promise<LoadedPackage>;
   /** Folder or address of the .wasm files, ending in "/"; undefined where the package's own default is right. */
   wasmPath(): string | undefined;
-  /** How many threads ONNX Runtime computes on. */
-  threads?(): number;
+  /** How many threads ONNX Runtime computes on. Throws MOE5205 as `wasmThreads` does. */
+  onnxThreads?(): number;
+  /**
+   * How wasm is started on several threads, where the package does not see to that itself; undefined where one thread is
+   * right. Throws MOE5205 where the environment asks for what is no number of threads.
+   */
+  wasmThreads?(): ThreadedStart | undefined;
   /** Sets `navigator.gpu` where it is missing. Returns what undoes that. */
   provideGpu(): Promise<() => void>;
   /** Tries a backend apart from this process, where that can be done; undefined where it cannot. */

@@ -1,10 +1,11 @@
 import { quietly } from "../quiet.ts";
 import type { BackendHost, TensorFlow } from "../types.ts";
-import { coresHere, halfOf } from "./cores.ts";
+import { coresHere, onnxThreads, wasmThreads } from "./cores.ts";
 import { importModule } from "./import.ts";
 import { findPackage } from "./packages.ts";
 import { probeInChild } from "./probe.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
+import { startThreaded, type WasmPackage } from "./threads.ts";
 
 /** Node: packages are found beside moec or in the user's project, the GPU comes from the package `webgpu` (Dawn). */
 export const nodeHost: BackendHost = {
@@ -30,6 +31,12 @@ export const nodeHost: BackendHost = {
     return entry === undefined ? undefined : path.dirname(entry) + path.sep;
   },
 
+  wasmThreads() {
+    const count = wasmThreads(process.env, coresHere());
+    if (count === 1) return undefined;
+    return { count, make: async (module) => startThreaded(module as WasmPackage, findPackage("@tensorflow/tfjs-backend-wasm")!.root, count) };
+  },
+
   async provideGpu() {
     const present = (globalThis as { navigator?: { gpu?: unknown } }).navigator;
     if (present?.gpu) return () => {};
@@ -43,7 +50,7 @@ export const nodeHost: BackendHost = {
     return () => void delete (globalThis as { navigator?: unknown }).navigator;
   },
 
-  threads: () => halfOf(coresHere()),
+  onnxThreads: () => onnxThreads(process.env, coresHere()),
 
   probe: probeInChild,
 };

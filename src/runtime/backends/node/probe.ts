@@ -1,9 +1,10 @@
-import { describeAdapter, describeOnnx, reasonOf, type AdapterInfo } from "../launch.ts";
+import { describeAdapter, describeOnnx, describeWasm, reasonOf, type AdapterInfo } from "../launch.ts";
 import { engineNameOf, howToRepair, packagesOf } from "../packages.ts";
 import type { BackendName, BackendReport } from "../types.ts";
-import { coresHere, halfOf } from "./cores.ts";
+import { coresHere, onnxThreads, wasmThreads } from "./cores.ts";
 import { findPackage } from "./packages.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
+import { startThreaded } from "./threads.ts";
 
 /** A backend that says nothing for so long is taken for hung. */
 const LIMIT_MS = 60_000;
@@ -15,6 +16,9 @@ interface Finding {
   readonly adapter?: AdapterInfo;
   readonly tensorflow?: string;
   readonly gpu?: boolean;
+  readonly threads?: number;
+  /** Why more threads than one did not start. */
+  readonly alone?: string;
 }
 
 /**
@@ -27,14 +31,13 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
   if (!core || packages.includes(undefined)) return { name, usable: false, reason: "it is not installed.", help: howToRepair(name) };
   const main = packages[packages.length - 1]!;
   const { version } = main;
-  const threads = halfOf(coresHere());
   const job = {
     core: core.entry,
     main: main.entry,
     engineName: engineNameOf[name],
-    ...(name === "onnx" ? { model: productModel, threads } : {}),
+    ...(name === "onnx" ? { model: productModel, threads: onnxThreads(process.env, coresHere()) } : {}),
     ...(name === "webgpu" ? { dawn: process.getBuiltinModule("node:url").pathToFileURL(packages[0]!.entry).href } : {}),
-    ...(name === "wasm" ? { wasmPath: main.entry.replace(/[^\\/]+$/, "") } : {}),
+    ...(name === "wasm" ? { wasmPath: main.entry.replace(/[^\\/]+$/, ""), package: main.root, threads: wasmThreads(process.env, coresHere()) } : {}),
   };
   const { finding, failure } = await runChild(JSON.stringify(job));
   const help = howToRepair(name);
@@ -43,7 +46,7 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
   const { milliseconds } = finding;
   switch (name) {
     case "onnx":
-      return { name, usable: true, version, device: describeOnnx(threads), milliseconds };
+      return { name, usable: true, version, device: describeOnnx(job.threads!), milliseconds };
     case "tfjs-node-gpu":
     case "tfjs-node":
       if (name === "tfjs-node-gpu" && !finding.gpu) return { name, usable: false, version, reason: "TensorFlow found no GPU that it can use.", help };
@@ -54,7 +57,7 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
       return { name, usable: true, version, device, software, milliseconds, ...(software ? { help: slow } : {}) };
     }
     case "wasm":
-      return { name, usable: true, version, device: "CPU, WebAssembly with SIMD, one thread", milliseconds };
+      return { name, usable: true, version, ...describeWasm(finding.threads ?? 1, finding.alone), milliseconds };
     case "cpu":
       return { name, usable: true, version, device: "CPU, JavaScript", milliseconds };
   }
@@ -95,12 +98,13 @@ async function runChild(job: string): Promise<{ finding?: Finding; failure: stri
 
 /**
  * What the child runs. A text and not a file, so that it needs no place beside whatever bundle moec is in; and not
- * `launch`, because the bundle that holds `launch` may be a command. Errors are told, not thrown; a crash tells itself.
+ * `launch`, because the bundle that holds `launch` may be a command; of moec it holds one function that needs nothing else. Errors are told, not thrown; a crash tells itself.
  */
 const program = `
 import { createRequire } from "node:module";
 import util from "node:util";
 const job = JSON.parse(process.argv[1]);
+const startThreaded = ${startThreaded.toString()};
 const write = (finding) => process.stdout.write(${JSON.stringify(MARK)} + JSON.stringify(finding) + "\\n");
 const check = (data) => {
   const product = Array.from(data);
@@ -149,6 +153,14 @@ try {
   const tf = require(job.core);
   const main = require(job.main);
   if (job.wasmPath) main.setWasmPaths(job.wasmPath);
+  if (job.threads > 1) {
+    const entry = tf.engine().registryFactory[job.engineName];
+    const make = entry.factory;
+    entry.factory = () => startThreaded(main, job.package, job.threads).catch((error) => {
+      finding.alone = String(error?.message ?? error);
+      return make();
+    });
+  }
   if (!(await tf.setBackend(job.engineName))) {
     const why = said.find((p) => p instanceof Error) ?? said.at(-1) ?? "TensorFlow.js gave no reason";
     throw new Error(String(why.message ?? why).replace(/^Initialization of backend \\w+ failed\\s*/, ""));
@@ -163,6 +175,7 @@ try {
     c.dispose();
   });
   const backend = tf.backend();
+  if (job.threads) finding.threads = main.getThreadsCount();
   if (backend.binding) {
     finding.tensorflow = backend.binding.TF_Version;
     finding.gpu = backend.isUsingGpuDevice;
