@@ -6,7 +6,7 @@ import { probeBackends, type BackendReport } from "../src/runtime/index.ts";
 import type { Rows } from "./table.ts";
 
 /** What has rows in the table, in its order. */
-export const tabled = ["linear", "memory", "growth", "step"] as const;
+export const tabled = ["linear", "memory", "growth", "step", "sparse"] as const;
 
 export interface AllResult {
   readonly parts: readonly Rows[];

@@ -9,7 +9,7 @@ import { flagCosts, type BackendName } from "../src/formats/backends.ts";
 import type { Manifest } from "../src/formats/manifest.ts";
 import type { Entry, GraphFunction, Module, Op, OpAttributes, Value, Weight } from "../src/ir/graph.ts";
 import { lower } from "../src/lower/index.ts";
-import { optimize } from "../src/passes/index.ts";
+import { machines, optimize } from "../src/passes/index.ts";
 import type { CompiledProgram } from "../src/runtime/program.ts";
 import { runText } from "../src/cli/load.ts";
 
@@ -24,7 +24,7 @@ export interface BaseStep {
 
 export async function compileBase(context: ElaborationContext, adapter: CheckedAdapter, backend: BackendName): Promise<BaseStep> {
   const bare: CheckedAdapter = { ...adapter, plan: { ...adapter.plan, sites: new Map(), unfrozen: new Set(), groups: [] } };
-  const { module } = optimize(fromFirstInput(lower(context, bare)), { transposeFlags: flagCosts[backend] });
+  const { module } = optimize(fromFirstInput(lower(context, bare)), { transposeFlags: flagCosts[backend], machine: machines[backend] });
   const compiled = { module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" }, moec: "" } as Manifest };
   const text = await printTfjs([compiled], { types: false, format: false, form: "function" });
   const code = runText(text)[exportNames(["Base"])[0]!] as CompiledProgram;

@@ -1,5 +1,5 @@
 /**
- *     npm run bench                      the table: linear, memory, growth and step on every usable backend
+ *     npm run bench                      the table: linear, memory, growth, step and sparse on every usable backend
  *     npm run bench -- --quick           the same at small sizes, into build/bench/results
  *     npm run bench -- onnx              one adapted linear on ONNX Runtime beside wasm
  *     npm run bench -- NAME [options]    one benchmark; the heads of the files beside this one list the options
@@ -21,6 +21,7 @@ import { benchOnnxLinear } from "./onnx/linear.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { bars, curves, describe, report, type Bar } from "./report.ts";
 import { cases, settingOf, type Case, type LinearSizes } from "./sides.ts";
+import { benchSparse, fullSparse, quickSparse, sparseCurves, type SparseSizes } from "./sparse.ts";
 import { benchStep, settings } from "./step.ts";
 import { printTable, type Rows } from "./table.ts";
 
@@ -31,7 +32,7 @@ const { positionals, values } = parseArgs({
     experts: { type: "string" },
     layers: { type: "string" },
     model: { type: "string" },
-    rank: { type: "string", default: "4" },
+    rank: { type: "string" },
     rounds: { type: "string" },
     tokens: { type: "string" },
     in: { type: "string" },
@@ -61,7 +62,7 @@ function rounds(full: number): number {
 function linearSizes(): LinearSizes {
   const first = (list: string | undefined, otherwise: number): number => (list === undefined ? otherwise : Number(list.split(",")[0]));
   const tokens = first(values.tokens, quick ? 256 : 1024);
-  return { samples: 8, positions: tokens / 8, in: Number(values.in ?? (quick ? 256 : 1024)), out: Number(values.out ?? (quick ? 688 : 2752)), experts: first(values.experts, 8), rank: Number(values.rank) };
+  return { samples: 8, positions: tokens / 8, in: Number(values.in ?? (quick ? 256 : 1024)), out: Number(values.out ?? (quick ? 688 : 2752)), experts: first(values.experts, 8), rank: first(values.rank, 4) };
 }
 
 const row = (m: Measured): string => `${m.name.padEnd(40)} ${m.median.toFixed(m.median < 1 ? 3 : 1).padStart(8)} ms  (min ${m.minimum.toFixed(1)}, quartiles ${m.quartiles.map((q) => q.toFixed(1)).join("–")}, processor ${m.cpu.toFixed(1)})`;
@@ -135,6 +136,25 @@ async function growth(): Promise<void> {
   await report(folder, `growth-${result.backend}`, result, picture);
 }
 
+async function sparse(): Promise<void> {
+  const sizes = quick ? quickSparse : fullSparse;
+  const list = (given: string | undefined, otherwise: readonly number[]): readonly number[] => given?.split(",").map(Number) ?? otherwise;
+  const { samples, positions, in: from, out: to } = linearSizes();
+  const turns = rounds(5);
+  const asked: SparseSizes = { tokens: samples * positions, in: from, out: to, experts: list(values.experts, sizes.experts), ranks: list(values.rank, sizes.ranks), chosen: sizes.chosen };
+  const result = await benchSparse(backend, asked, turns);
+  const setting = `${asked.tokens} tokens, ${from}→${to}: router, top-k gates and LoRA experts of one linear; ${turns} interleaved rounds`;
+  head(result, setting);
+  for (const p of result.points) {
+    const times = (a: number, b: number): string => `${(a / b).toFixed(2).padStart(5)}×`;
+    const sides = (["dense", "sorted"] as const).map((side) => `${side} ${p[side].median.toFixed(1).padStart(7)} ms${p.takes === side ? " *" : "  "}`).join("  ");
+    console.log(`${p.what.padEnd(6)}  top-${p.chosen}  r=${String(p.rank).padStart(2)}  E=${String(p.experts).padStart(2)}  ${sides}  dense to sorted ${times(p.dense.median, p.sorted.median)}, ${times(p.dense.cpu, p.sorted.cpu)} in processor time`);
+  }
+  console.log(`* what the pass takes; slower than the other, by the clock and in processor time: ${result.misjudged.map((m) => `${m.setting} (${m.times.toFixed(2)}×, ${m.cpu.toFixed(2)}×)`).join("; ") || "none"}`);
+  tell(result);
+  await report(folder, `sparse-${result.backend}`, result, curves(`Tokens sorted by expert, on ${result.backend}\n${setting}`, sparseCurves(result)));
+}
+
 async function step(): Promise<void> {
   const turns = rounds(5);
   const all = await settings(quick);
@@ -196,7 +216,7 @@ async function table(): Promise<void> {
   await report(folder, "table", { machine: machine(), load, skipped, parts });
 }
 
-const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, memory, growth, step, compiler, onnx };
+const benchmarks: Readonly<Record<string, () => Promise<void>>> = { linear, memory, growth, step, sparse, compiler, onnx };
 const what = positionals[0];
 const run = what === undefined ? table : benchmarks[what];
 if (!run) {

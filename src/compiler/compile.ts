@@ -6,7 +6,7 @@ import type { OnnxEntry } from "../formats/onnx.ts";
 import { printModule, type Module } from "../ir/index.ts";
 import type { Sizes } from "../ir/size.ts";
 import { lower } from "../lower/index.ts";
-import { explainStacking, nominalSymbol, optimize, type PlaceExplanation } from "../passes/index.ts";
+import { explainStacking, nominalSymbol, machines, optimize, type PlaceExplanation } from "../passes/index.ts";
 import { programInfo } from "./info.ts";
 import { peakBytes } from "./plan-memory.ts";
 import type { Program } from "./program.ts";
@@ -71,7 +71,7 @@ export function optimizeForTraining(
   backend: BackendName,
   sizes: Sizes = batchOf(train),
 ): ReturnType<typeof optimize> & { readonly keeps: Keeps } {
-  const options = { train, transposeFlags: flagCosts[backend], batch: sizes };
+  const options = { train, transposeFlags: flagCosts[backend], machine: machines[backend], batch: sizes };
   const again = (): ReturnType<typeof optimizeForTraining> => ({ ...optimize(lowered, { ...options, recompute: "layers" }), keeps: "layers" });
   if (train.memory === "recompute") return again();
   const all = { ...optimize(lowered, options), keeps: "all" as const };

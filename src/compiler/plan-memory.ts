@@ -79,7 +79,7 @@ function rootOf(v: Value, maker: ReadonlyMap<Value, Op>): Value {
 
 /**
  * The most bytes that each function holds at once, made by itself or by what it calls. The release pass's own count,
- * made again for these sizes; it takes a view for a buffer of its own, so it is an upper bound.
+ * made again for these sizes; what a kernel makes for itself is not in it.
  */
 export function peakBytes(module: Module, sizes: Sizes): ReadonlyMap<string, number> {
   return new Map(release(module, sizes).report.map((r) => [r.fn, r.peakBytes]));

@@ -228,6 +228,20 @@ export class Builder {
     return this.one("cumsum", [x], { axis, exclusive: options.exclusive ?? false, reverse: options.reverse ?? false });
   }
 
+  // — dispatch —
+
+  /** The rows' tokens, the tokens' rows, the rows' choices, and how many rows each choice has. */
+  dispatch(mask: Value, axis: string, slot: Axis, rows: Axis): { readonly token: Value; readonly place: Value; readonly choice: Value; readonly count: Value } {
+    const [token, place, choice, count] = this.op("dispatch", [mask], { axis, slot, rows }, ["token", "place", "choice", "count"]);
+    return { token: token!, place: place!, choice: choice!, count: count! };
+  }
+  spread(x: Value, token: Value, place: Value): Value { return this.one("spread", [x, token, place], {}); }
+  collect(x: Value, token: Value, place: Value): Value { return this.one("collect", [x, token, place], {}); }
+  grouped_dot(a: Value, b: Value, count: Value, over: readonly string[], flags: { readonly transposeB?: boolean } = {}): Value {
+    return this.one("grouped_dot", [a, b, count], { over, ...flags });
+  }
+  grouped_outer(a: Value, b: Value, count: Value): Value { return this.one("grouped_outer", [a, b, count], {}); }
+
   // — composites —
 
   softmax(x: Value, axis: string): Value { return this.one("softmax", [x], { axis }); }

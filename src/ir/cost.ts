@@ -1,6 +1,6 @@
 import { GraphError } from "./errors.ts";
 import type { Module, Op, Type } from "./graph.ts";
-import { type Cost, rowOf } from "./ops/index.ts";
+import { type Cost, type CostContext, rowOf } from "./ops/index.ts";
 import { type Sizes, evaluateSize } from "./size.ts";
 
 export type { Cost } from "./ops/index.ts";
@@ -30,19 +30,29 @@ export class Costs {
     this.#sizes = sizes;
   }
 
+  /** Kernels that a target starts for one op, callees not counted. */
+  kernels(op: Op): number {
+    const row = rowOf(op.op);
+    return row.kernels ? row.kernels(this.#context(op), op.attributes) : 1;
+  }
+
   /** One op, callees included. Bytes: operands read once, results written once, where the row does not know better. */
   op(op: Op): Cost {
-    const types = op.operands.map((v) => v.type);
-    const context = {
-      operands: types.map((t) => elements(t, this.#sizes)),
-      results: op.results.map((v) => elements(v.type, this.#sizes)),
-      types,
-      size: (size: number | string) => evaluateSize(size, this.#sizes),
-      fn: (name: string) => this.fn(name),
-    };
+    const context = this.#context(op);
     const row = rowOf(op.op);
     const moved = [...op.operands, ...op.results].reduce((n, v) => n + bytesOf(v.type, this.#sizes), 0);
     return { flops: row.flops(context, op.attributes), bytes: row.bytes ? row.bytes(context, op.attributes) : moved };
+  }
+
+  #context(op: Op): CostContext {
+    const types = op.operands.map((v) => v.type);
+    return {
+      operands: types.map((t) => elements(t, this.#sizes)),
+      results: op.results.map((v) => elements(v.type, this.#sizes)),
+      types,
+      size: (size) => evaluateSize(size, this.#sizes),
+      fn: (name) => this.fn(name),
+    };
   }
 
   /** A function's whole body. */

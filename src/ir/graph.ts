@@ -163,6 +163,24 @@ export interface OpAttributes {
   /** Running sum along an axis. */
   cumsum: { readonly axis: string; readonly exclusive: boolean; readonly reverse: boolean };
 
+  // — dispatch: tokens sorted by what they chose, and products of groups of rows —
+  /**
+   * (mask bool [token, axis]) -> (token i32 [rows], place i32 [slot, token], choice i32 [rows], count i32 [axis]): the pairs of
+   * a token and one of its `slot.size` choices, sorted by choice and then by token, and the way back.
+   */
+  dispatch: { readonly axis: string; readonly slot: Axis; readonly rows: Axis };
+  /** (x [token, rest], token, place) -> [rows, rest]: each row gets its token's values. */
+  spread: None;
+  /** (x [rows, rest], token, place) -> [token, rest]: sums each token's rows; the adjoint of spread. */
+  collect: None;
+  /**
+   * (a [rows, over], b [group, over, own], count i32 [group]) -> [rows, own]: each row times its group's matrix. After the
+   * layout pass each part is one axis, in this order, or b is [group, own, over] with `transposeB`.
+   */
+  grouped_dot: { readonly over: readonly string[]; readonly transposeB?: boolean };
+  /** (a [rows, p], b [rows, q], count i32 [group]) -> [group, p, q]: for each group the sum over its rows of a*b. */
+  grouped_outer: None;
+
   // — composites: kept whole so that a target can use its own kernel; each has a decomposition —
   softmax: { readonly axis: string };
   log_softmax: { readonly axis: string };

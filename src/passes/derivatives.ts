@@ -178,6 +178,20 @@ export const derivatives: { readonly [K in OpName]: DerivativeRow<K> } = {
   is_top: "none",
   cumsum: [({ b, dy, attributes }) => b.cumsum(dy, attributes.axis, { exclusive: attributes.exclusive, reverse: !attributes.reverse })],
 
+  dispatch: "none",
+  spread: [({ b, dy, ...a }) => b.collect(dy, x1(a), a.operands[2]!), null, null],
+  collect: [({ b, dy, ...a }) => b.spread(dy, x1(a), a.operands[2]!), null, null],
+  grouped_dot: [
+    ({ b, dy, ...a }) => b.grouped_dot(dy, x1(a), a.operands[2]!, namesOf(dy).filter((n) => namesOf(x1(a)).includes(n))),
+    ({ b, dy, ...a }) => b.grouped_outer(x0(a), dy, a.operands[2]!),
+    null,
+  ],
+  grouped_outer: [
+    ({ b, dy, ...a }) => b.grouped_dot(x1(a), dy, a.operands[2]!, namesOf(dy).filter((n) => namesOf(x1(a)).includes(n))),
+    ({ b, dy, ...a }) => b.grouped_dot(x0(a), dy, a.operands[2]!, namesOf(dy).filter((n) => namesOf(x0(a)).includes(n))),
+    null,
+  ],
+
   softmax: [({ b, dy, y, attributes }) => b.mul(y, b.sub(dy, b.sum(b.mul(dy, y), [attributes.axis])))],
   log_softmax: [({ b, dy, y, attributes }) => b.sub(dy, b.mul(b.exp(y), b.sum(dy, [attributes.axis])))],
 

@@ -1,6 +1,7 @@
 import type { Cost } from "../ir/cost.ts";
 import type { Module, OpName, Origin, Value } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
+import type { DispatchReport } from "./dispatch.ts";
 import { frozenSignatures, frozenValues } from "./frozen.ts";
 import { flagged } from "./join.ts";
 import { Site, type StackReport, type StackRule } from "./rewrite.ts";
@@ -22,6 +23,8 @@ export interface PlaceExplanation {
   readonly places: readonly string[];
   readonly rewrites: readonly { readonly rule: StackRule; readonly count: number }[];
   readonly left: readonly Left[];
+  /** Sums over choices of which few are not zero: whether tokens are sorted by them, and what was weighed. */
+  readonly dispatch: readonly Omit<DispatchReport, "fn" | "paths">[];
   /** Floating-point operations and bytes of all ops of the places, run once, before and after. */
   readonly before: Cost;
   readonly after: Cost;
@@ -36,18 +39,19 @@ export const ruleTexts: Readonly<Record<StackRule, string>> = {
   6: "a scale moved to the smallest factor",
 };
 
-/** A module on both sides of the stack pass. */
+/** A module before sparse dispatch, and after stacking. */
 export interface StackedFrom {
   readonly before: Module;
   readonly after: Module;
   readonly report: readonly StackReport[];
+  readonly dispatch?: readonly DispatchReport[];
 }
 
 /**
  * For places, named by the beginning of their ops' paths, in the functions that an entry runs: what was rewritten, what
  * was not and why, and the costs.
  */
-export function explainStacking({ before, after, report }: StackedFrom, entry: string, places: readonly string[], sizes: Sizes = {}): readonly PlaceExplanation[] {
+export function explainStacking({ before, after, report, dispatch = [] }: StackedFrom, entry: string, places: readonly string[], sizes: Sizes = {}): readonly PlaceExplanation[] {
   const signatures = frozenSignatures(after);
   const turns = turnsOf(after, entry);
   const made: PlaceExplanation[] = [];
@@ -67,6 +71,9 @@ export function explainStacking({ before, after, report }: StackedFrom, entry: s
         turns: turns.get(fn.name)!,
         places: group,
         rewrites: [...new Set(rules)].sort().map((rule) => ({ rule, count: rules.filter((r) => r === rule).length })),
+        dispatch: dispatch
+          .filter((d) => d.fn === fn.name && d.paths.some((path) => group.includes(placeOf(path) ?? "")))
+          .map(({ fn: _, paths, ...said }) => said),
         left: here.filter((l, i) => here.findIndex((m) => m.reason === l.reason) === i),
         before: cost(old),
         after: cost(now),
@@ -75,7 +82,7 @@ export function explainStacking({ before, after, report }: StackedFrom, entry: s
   }
   // What of a place is computed once before the layers is no place of its own.
   const inside = (p: PlaceExplanation): boolean => made.some((q) => q.before.flops > p.before.flops && p.places.every((place) => q.places.includes(place)));
-  return made.filter((p) => p.rewrites.length + p.left.length > 0 || !inside(p));
+  return made.filter((p) => p.rewrites.length + p.left.length + p.dispatch.length > 0 || !inside(p));
 }
 
 /** How often each function that an entry runs is run. */

@@ -4,6 +4,7 @@ import type { Entry, Module } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { verify } from "../ir/verify.ts";
 import { removeDead } from "./dead.ts";
+import { type DispatchOptions, dispatch } from "./dispatch.ts";
 import { type DifferentiateOptions, differentiate } from "./differentiate.ts";
 import { layout } from "./layout.ts";
 import { type UpdateSettings, addOptimizer } from "./optimizer.ts";
@@ -16,10 +17,12 @@ import { stack } from "./stack.ts";
 import { mergeRows } from "./views.ts";
 
 export { removeDead } from "./dead.ts";
+export { type DispatchOptions, type DispatchReport, type Dispatched, dispatch } from "./dispatch.ts";
 export { derivatives, type DerivativeRow } from "./derivatives.ts";
 export { type DifferentiateOptions, type Differentiated, differentiate } from "./differentiate.ts";
 export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ruleTexts } from "./explain.ts";
 export { hoist } from "./hoist.ts";
+export { type Machine, type Work, machines } from "./machine.ts";
 export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { postpone } from "./postpone.ts";
@@ -40,6 +43,10 @@ export interface OptimizeOptions {
   readonly sizes?: Sizes;
   /** The batch for which ops are put into an order that holds little. */
   readonly batch?: Sizes;
+  /** Where tokens are sorted by the experts they chose: by default where that costs less. */
+  readonly dispatch?: DispatchOptions["dispatch"];
+  /** The machine whose time that is (`machines`); wasm's by default. */
+  readonly machine?: DispatchOptions["machine"];
   /** What backward makes again rather than keep; by default what is cheap to make. */
   readonly recompute?: DifferentiateOptions["recompute"];
   /** Verifies the module after every pass; a fault is a GraphError that names the pass. */
@@ -59,8 +66,8 @@ export interface Reports {
 }
 
 /**
- * All passes in their order: postpone, stack, differentiate (so that backward is born stacked), simplify, lay out, merge rows,
- * schedule, release.
+ * All passes in their order: postpone, dispatch, stack, differentiate (so that backward is born stacked), simplify, lay out,
+ * merge rows, schedule, release.
  * The entry `train`, if there is one, becomes `gradients` (`gradientsEntry`).
  */
 export function optimize(module: Module, options: OptimizeOptions): { readonly module: Module; readonly reports: Reports } {
@@ -72,7 +79,9 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   const sizes = options.sizes ?? {};
   // Before differentiation too: what is computed once for all layers is not kept for each.
   const simple = step("postpone", postpone(step("simplify", simplify(module)), sizes));
-  const stacked = stack(simple, { sizes });
+  const sorted = dispatch(simple, { sizes: options.batch ?? sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}), ...(options.machine === undefined ? {} : { machine: options.machine }) });
+  step("dispatch", sorted.module);
+  const stacked = stack(sorted.module, { sizes });
   step("stack", stacked.module);
   const { module: trained, unreached } = gradientsEntry(stacked.module, { sizes, ...(options.recompute ? { recompute: options.recompute } : {}) });
   step("differentiate", trained);
@@ -87,7 +96,7 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   step("schedule", scheduled.module);
   const released = release(scheduled.module, batch);
   step("release", released.module, true);
-  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report }, unreached, hoisted: laidOut.hoisted, schedule: scheduled.report, release: released.report } };
+  return { module: released.module, reports: { stack: { before: simple, after: stacked.module, report: stacked.report, dispatch: sorted.report }, unreached, hoisted: laidOut.hoisted, schedule: scheduled.report, release: released.report } };
 }
 
 function sound(pass: string, faults: readonly Diagnostic[]): void {

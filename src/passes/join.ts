@@ -219,7 +219,7 @@ function join(b: Builder, parts: readonly Part[], names: Names): Part & { readon
 }
 
 /** Axes that a rewrite adds to a function: a name has one size in it, wherever it stands. */
-class Names {
+export class Names {
   readonly #sizes = new Map<string, Axis["size"]>();
 
   constructor(site: Site) {
@@ -227,7 +227,7 @@ class Names {
       for (const a of v.type.kind === "tensor" ? v.type.axes : v.type.kind === "list" ? v.type.of.axes : []) this.#sizes.set(a.name, a.size);
   }
 
-  of(name: string, size: number): Axis {
+  of(name: string, size: Axis["size"]): Axis {
     for (let i = 1; ; i++) {
       const tried = i === 1 ? name : `${name}_${i}`;
       if ((this.#sizes.get(tried) ?? size) !== size) continue;

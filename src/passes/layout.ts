@@ -315,6 +315,21 @@ class Writer {
         const first = namesOf(x!);
         return this.#set(op, b.one("scatter_add", [x!, this.#as(updates, [...first, ...namesOf(updates).filter((n) => !first.includes(n))])], op.attributes));
       }
+      case "dispatch": {
+        const order = [...namesOf(x!).filter((n) => n !== op.attributes.axis), op.attributes.axis];
+        const results = b.op("dispatch", [this.#as(x!, order)], op.attributes, op.results.map((v) => v.name));
+        return op.results.forEach((v, i) => this.#map.set(v, results[i]!));
+      }
+      case "spread":
+      case "collect": {
+        const [token, place] = [this.#now(op.operands[1]!), this.#now(op.operands[2]!)];
+        const first = op.op === "collect" ? namesOf(token)[0]! : namesOf(place)[1]!;
+        return this.#set(op, b[op.op](this.#as(x!, [first, ...namesOf(x!).filter((n) => n !== first)]), token, place));
+      }
+      case "grouped_dot":
+        return this.#set(op, this.#groupedDot(op));
+      case "grouped_outer":
+        return this.#set(op, this.#groupedOuter(op));
       case "list": {
         const order = this.#hints.get(op.results[0]!) ?? namesOf(x!);
         return this.#set(op, b.list(op.operands.map((v) => this.#as(this.#now(v), order))));
@@ -377,6 +392,39 @@ class Writer {
     const flags = { ...(best.left.flag ? { transposeA: true } : {}), ...(best.right.flag ? { transposeB: true } : {}) };
     const product = b.dot(left, right, [k.name], flags);
     return this.#matrix(product, named([...best.batch, ...best.rows, ...best.columns]));
+  }
+
+  /** Rows and contracted axes, groups and matrices, each part one axis. */
+  #groupedDot(op: AnyOp & { op: "grouped_dot" }): Value {
+    const [x, y, count] = op.operands.map((v) => this.#now(v)) as [Value, Value, Value];
+    const { over } = op.attributes;
+    const group = namesOf(count)[0]!;
+    const rows = namesOf(x).filter((n) => !over.includes(n));
+    const columns = namesOf(y).filter((n) => n !== group && !over.includes(n));
+    const orders = [x, y].map((v) => namesOf(v).filter((n) => over.includes(n)));
+    // Matrices are transposed one by one, those of groups with rows, so that their order costs nothing here.
+    const flagged = (inner: Order): boolean => this.#price(y, [group, ...inner, ...columns]) > 0 && this.#price(y, [group, ...columns, ...inner]) === 0;
+    const cost = (inner: Order): number => this.#price(x, [...rows, ...inner]) + (flagged(inner) ? 0 : this.#price(y, [group, ...inner, ...columns]));
+    const inner = cost(orders[1]!) < cost(orders[0]!) ? orders[1]! : orders[0]!;
+    const flag = flagged(inner);
+    const axes = [...axesOf(x), ...axesOf(y)];
+    const [m, k, g, n] = [rows, inner, [group], columns].map((names) => merge(axes, names, "")) as [Axis, Axis, Axis, Axis];
+    const left = this.#matrix(this.#as(x, [...rows, ...inner]), [m, k]);
+    const right = flag ? this.#matrix(this.#as(y, [group, ...columns, ...inner]), [g, n, k]) : this.#matrix(this.#as(y, [group, ...inner, ...columns]), [g, k, n]);
+    const product = this.#b.grouped_dot(left, right, count, [k.name], flag ? { transposeB: true } : {});
+    return this.#matrix(product, [m, ...columns.map((name) => axes.find((a) => a.name === name)!)]);
+  }
+
+  /** Rows first in both; the smaller operand left, since it is the one that is transposed. */
+  #groupedOuter(op: AnyOp & { op: "grouped_outer" }): Value {
+    const [x, y, count] = op.operands.map((v) => this.#now(v)) as [Value, Value, Value];
+    const { sizes } = this.#run.options;
+    const [l, r] = elementsOf(y.type, sizes) < elementsOf(x.type, sizes) ? [y, x] : [x, y];
+    const row = axesOf(l).find((a) => namesOf(r).includes(a.name))!;
+    const own = (v: Value): Order => namesOf(v).filter((n) => n !== row.name);
+    const matrix = (v: Value): Value => this.#matrix(this.#as(v, [row.name, ...own(v)]), [row, merge(axesOf(v), own(v), "")]);
+    const product = this.#b.grouped_outer(matrix(l), matrix(r), count);
+    return this.#matrix(product, [axesOf(count)[0]!, ...[l, r].flatMap((v) => own(v).map((n) => axesOf(v).find((a) => a.name === n)!))]);
   }
 
   /** A reshape that keeps the elements' order; the value itself where the axes are these. */

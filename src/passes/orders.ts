@@ -55,6 +55,11 @@ export function hintsOf(fn: GraphFunction, wanted: readonly (Order | undefined)[
       case "gather":
       case "scatter_add":
       case "concat":
+      case "dispatch":
+      case "spread":
+      case "collect":
+      case "grouped_dot":
+      case "grouped_outer":
       case "call":
       case "element":
         break;

@@ -32,6 +32,8 @@ const rewritesPerOp = 8;
  *
  * Rule 3, that a product over or free in several axes is one matrix product, is what the layout makes of it.
  *
+ * Rules 1 and 6 hold for products of groups of rows (`grouped_dot`) too, with a factor of one operand's axes.
+ *
  * A rewrite is made where the op table says that it costs fewer operations, or as many and fewer bytes; for rules 1, 2
  * and 6 the product has no other user. Nothing here knows what an expert or a gate is.
  */
@@ -41,19 +43,32 @@ export function stack(module: Module, options: StackOptions = {}): Stacked {
   const signatures = frozenSignatures(module);
   const sizes = options.sizes ?? {};
   for (const fn of calleesFirst(module.functions)) {
-    let now = fn;
-    for (let left = rewritesPerOp * (fn.body.length + 1); left > 0; left--) {
-      const site = new Site(now, functions, sizes);
-      const frozen = frozenValues(now, signatures);
-      // Products are joined when nothing can be moved into them any more.
-      const next = local(site) ?? joinSums(site, frozen) ?? joinFactors(site, frozen);
-      if (!next) break;
-      now = next.fn;
-      report.push(next.report);
-    }
-    functions.set(fn.name, now);
+    const made = stackFunction(fn, functions, sizes, (now) => frozenValues(now, signatures));
+    functions.set(fn.name, made.fn);
+    report.push(...made.report);
   }
   return { module: { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) }, report };
+}
+
+/** One function, whose callees are done. */
+export function stackFunction(
+  fn: GraphFunction,
+  functions: ReadonlyMap<string, GraphFunction>,
+  sizes: Sizes,
+  frozenIn: (fn: GraphFunction) => ReadonlySet<Value>,
+): { readonly fn: GraphFunction; readonly report: readonly StackReport[] } {
+  const report: StackReport[] = [];
+  let now = fn;
+  for (let left = rewritesPerOp * (fn.body.length + 1); left > 0; left--) {
+    const site = new Site(now, functions, sizes);
+    const frozen = frozenIn(now);
+    // Products are joined when nothing can be moved into them any more.
+    const next = local(site) ?? joinSums(site, frozen) ?? joinFactors(site, frozen);
+    if (!next) break;
+    now = next.fn;
+    report.push(next.report);
+  }
+  return { fn: now, report };
 }
 
 /** How to write a value anew, and which ops go away with it. */
@@ -151,6 +166,20 @@ function factors(op: AnyOp & { op: "mul" | "div" }, at: 0 | 1, site: Site): read
         write(b, now) {
           const operands = inner.operands.map((v, i) => (i === side ? join(b, now(v), now(c)) : now(v)));
           return b.dot(operands[0]!, operands[1]!, inner.attributes.over);
+        },
+      }));
+  }
+  if (inner?.op === "grouped_dot") {
+    const [a, matrices, count] = inner.operands as readonly [Value, Value, Value];
+    return ([a, matrices] as const)
+      .filter((v) => namesOf(c).every((n) => namesOf(v).includes(n) && !inner.attributes.over.includes(n)))
+      .sort((v, w) => elementsOf(v.type, site.sizes) - elementsOf(w.type, site.sizes))
+      .map((into): Rewrite => ({
+        rule: scalar ? 6 : 1,
+        gone: [inner, ...through],
+        write(b, now) {
+          const [left, right] = [a, matrices].map((v) => (v === into ? join(b, now(v), now(c)) : now(v))) as [Value, Value];
+          return b.grouped_dot(left, right, now(count), inner.attributes.over);
         },
       }));
   }

@@ -5,10 +5,11 @@
 import type { Tensor, Tensor1D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
 import { chanceValues, randomValues } from "./draws.ts";
-import { floatOf, onWasm } from "./portable.ts";
+import { floatOf, onWasm, onWebGPU } from "./portable.ts";
 import type { BatchInput, CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
+export { collect, dispatch, groupedDot, groupedOuter, spread } from "./grouped.ts";
 export { noBalance, noUsage } from "./nothing.ts";
 export { broadcastOf, cosOf, floatOf, reverseOf, sinOf, transposeOf, whereOf } from "./portable.ts";
 
@@ -105,14 +106,15 @@ export function oneHot(tf: Tf, indices: Tensor, classes: Tensor): Tensor {
 }
 
 /**
- * Whether an element is among the k greatest along the last axis; ties go to the lower index. Counts how many elements
- * come before each, pairwise: n² comparisons for n elements, which suits experts, and orders ties alike on every backend
- * (`tf.topk` does not promise to).
+ * Whether an element is among the k greatest along the last axis; ties go to the lower index (`tf.topk` does not promise to
+ * order them alike on every backend). Chosen on the host: scores are few, and read in less time than one kernel over them
+ * takes. Where that cannot be done at once, by counting how many elements come before each, pairwise: n² comparisons for n.
  */
 export function isTop(tf: Tf, x: Tensor, k: number): Tensor {
+  const n = x.shape[x.rank - 1]!;
+  const rows = x.size / n;
+  if (!onWebGPU(tf)) return tf.tensor(topOf(x.dataSync() as Float32Array, rows, n, k), x.shape, "bool");
   return tf.tidy(() => {
-    const n = x.shape[x.rank - 1]!;
-    const rows = x.size / n;
     const own = tf.reshape(x, [rows, n, 1]);
     const other = tf.reshape(x, [rows, 1, n]);
     const index = tf.range(0, n, 1, "int32");
@@ -121,6 +123,18 @@ export function isTop(tf: Tf, x: Tensor, k: number): Tensor {
     const before = tf.sum(tf.add(floatOf(tf, tf.greater(other, own)), tied), -1);
     return tf.reshape(tf.less(before, tf.scalar(k - 0.5)), x.shape);
   });
+}
+
+function topOf(values: Float32Array, rows: number, n: number, k: number): Uint8Array {
+  const top = new Uint8Array(values.length);
+  for (let start = 0; start < rows * n; start += n) {
+    for (let found = 0; found < k; found++) {
+      let best = -1;
+      for (let i = start; i < start + n; i++) if (top[i] === 0 && (best < 0 || values[i]! > values[best]!)) best = i;
+      top[best] = 1;
+    }
+  }
+  return top;
 }
 
 /** Sums `updates` [indices…, rest…] into the rows of a new [rows, rest…]. */

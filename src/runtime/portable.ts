@@ -5,7 +5,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Tf } from "./program.ts";
 
-const onWebGPU = (tf: Tf): boolean => tf.getBackend() === "webgpu";
+export const onWebGPU = (tf: Tf): boolean => tf.getBackend() === "webgpu";
 export const onWasm = (tf: Tf): boolean => tf.getBackend() === "wasm";
 
 /** sin(x), radians: an absolute error of at most 1e-6 for |x| up to 8000 or so, where WGSL itself asks for no more than 5e-4. */
@@ -95,7 +95,8 @@ export function whereOf(tf: Tf, condition: Tensor, a: Tensor, b: Tensor): Tensor
   return tf.tidy(() => {
     const size = (x: Tensor, i: number): number => x.shape[i - (rank - x.rank)] ?? 1;
     const shape = Array.from({ length: rank }, (_, i) => Math.max(size(condition, i), size(a, i), size(b, i)));
-    const flat = <T extends Tensor>(x: T): Tensor => tf.reshape(x.rank === rank && x.shape.every((n, i) => n === shape[i]) ? x : broadcastOf(tf, x, shape), [-1]);
+    const whole = (x: Tensor): boolean => x.rank === rank && x.shape.every((n, i) => n === shape[i]);
+    const flat = (x: Tensor): Tensor => tf.reshape(whole(x) ? x : broadcastOf(tf, x, shape), [-1]);
     return tf.reshape(tf.where(flat(condition), flat(a), flat(b)), shape);
   });
 }

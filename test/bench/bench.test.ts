@@ -9,6 +9,7 @@ import { printTable, ratioOf, type Row } from "../../bench/table.ts";
 import type { GrowthResult } from "../../bench/growth.ts";
 import type { LinearResult } from "../../bench/linear.ts";
 import type { MemoryResult } from "../../bench/memory.ts";
+import type { SparseResult } from "../../bench/sparse.ts";
 import type { StepResult } from "../../bench/step.ts";
 import { ensureDist } from "../support/dist.ts";
 
@@ -50,6 +51,8 @@ describe("npm run bench", () => {
       "a step of a narrow model: base: itself, layers = 2",
       "training step: base, forward and backward",
       "forward and backward: base, forward and backward",
+      ...[1, 2].flatMap((k) => [4, 16, 64].map(() => `top-${k} of 8 experts of one linear: moec, tokens sorted`)),
+      "top-2 of 8 feed-forward blocks: moec, tokens sorted",
     ]);
     expect(rows.slice(1).every(([, , backend]) => backend === "wasm")).toBe(true);
   });
@@ -83,6 +86,16 @@ describe("npm run bench", () => {
       [[2, 3], [2, 3]],
       [[2, 3], [2, 3]],
     ]);
+  });
+
+  it("races both forms of sparse dispatch, at every size, and says which one the pass takes", () => {
+    const { points } = result<SparseResult>("sparse-wasm");
+    expect(points.map((p) => `${p.what} ${p.chosen} ${p.rank} ${p.experts}`)).toEqual([
+      ...[1, 2].flatMap((k) => [4, 16, 64].flatMap((r) => [4, 8].map((e) => `linear ${k} ${r} ${e}`))),
+      ...[4, 8].map((e) => `block 2 16 ${e}`),
+    ]);
+    // Sixteen tokens are too few to sort.
+    expect(new Set(points.map((p) => p.takes))).toEqual(new Set(["dense"]));
   });
 
   it("begins both sides of a step with the loss of the base", () => {

@@ -186,7 +186,7 @@ function whole(program: Program, text: string): void {
   for (const adapter of adapters) {
     const module = lower(context, adapter);
     expect(verify(module).map((d) => `${d.message}\n${text}`)).toEqual([]);
-    const { module: fast } = optimize(module, { train: adapter.train, transposeFlags: false, debug: true });
+    const { module: fast } = optimize(module, { train: adapter.train, transposeFlags: false, dispatch: text.length % 2 === 0 ? "always" : "by cost", debug: true });
     for (const [m, released] of [[module, false], [fast, true]] as const) {
       const printed = printModule(m);
       const back = parseModule(printed);

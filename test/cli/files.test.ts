@@ -181,6 +181,22 @@ adapter Mixed on llama {
     expect(explanation.laidOut).toContain("layers.*.mlp.down_proj.weight");
   });
 
+  it("explains which tokens are sorted by expert, and why others are not", async () => {
+    const spec = (name: string, experts: string, route: string): string => `
+adapter ${name} on llama {
+  at layers.*.mlp {
+    experts ffn[${experts}] = patch { gate_proj, up_proj, down_proj: lora(rank: 2) }
+    route ${route}
+  }
+}
+`;
+    writeFileSync(path("sorted.moe"), `base llama = llama("models/tiny")${spec("Few", "16", "top_k(1)")}${spec("Most", "3", "top_k(2)")}${spec("Some", "4", "threshold(at: 0.3)")}`);
+    const said = async (adapter: string): Promise<string> => (await moec(["build", "sorted.moe", "-o", "sorted", "--explain", "--adapter", adapter], { cwd })).stdout;
+    expect(await said("Few")).toMatch(/done {2}1 of 16 for each token along expert: tokens sorted, one product for each that has any \(operations .* → .*, bytes moved .* → .*, kernels \d+ → \d+\)/);
+    expect(await said("Most")).toMatch(/left {2}every expert\w* for every token, though 2 of 3 are chosen: sorted, it would take longer \(operations .*\) {2}\(sorted\.moe:\d+\)/);
+    expect(await said("Some")).toMatch(/left {2}every expert\w* for every token: some gates are 0, but no number bounds how many are not/);
+  });
+
   it("refuses a file as the place, and an adapter that is not there", async () => {
     const file = await moec(["build", "loramoe.moe", "-o", "data/train.jsonl"], { cwd });
     expect(file.code).toBe(1);

@@ -51,6 +51,35 @@ const arithmetic = ["add", "sub", "mul", "div", "max", "min"] as const;
 const comparisons = ["lt", "le", "gt", "ge", "eq", "ne"] as const;
 const six = ["a", "b", "c", "d", "e", "f", "g"].map((n, i) => axis(n, i % 2 === 0 ? 2 : 3));
 
+/** Tokens, experts and choices each; how many of a token's choices the mask has at most, and which experts at all. */
+const dispatches = ([
+  ["two of five", 6, 5, 2, () => true],
+  ["experts without tokens", 6, 5, 2, (e) => e !== 1 && e !== 4],
+  ["all tokens at one expert", 6, 5, 1, (e) => e === 3],
+  ["every expert chosen", 3, 2, 2, () => true],
+  ["one token", 1, 4, 3, () => true],
+  ["one token, one expert", 1, 1, 1, () => true],
+] as readonly [string, number, number, number, (e: number) => boolean][]).map(([name, tokens, experts, k, may]): Case => {
+  const [t, e, s, r, n] = [axis("token", tokens), axis("expert", experts), axis("slot", k), axis("rows", k * tokens), axis("n", 3)];
+  const mask = new Uint8Array(tokens * experts);
+  for (let i = 0; i < tokens; i++) for (let j = 0, left = k; j < experts && left > 0; j++) if (may((i + 2 * j) % experts) && (i + j) % 3 !== 1) left -= mask[i * experts + ((i + 2 * j) % experts)] = 1;
+  const shaped = f(t, inAxis);
+  const factors = [f(e, inAxis, n), f(e, n, inAxis)] as const;
+  return {
+    name: `dispatch: ${name}`,
+    ops: ["dispatch", "spread", "collect", "grouped_dot", "grouped_outer"],
+    params: [bool(t, e), shaped, ...factors, i32(t), bool(t)],
+    args: [{ dtype: "bool", axes: [{ name: "token", size: tokens }, { name: "expert", size: experts }], data: mask }, ...[shaped, ...factors, i32(t), bool(t)].map((type, i) => filled(type, i + 1))],
+    write: (b, m, x, A, B, numbers, truths) => {
+      const { token, place, choice, count } = b.dispatch(m!, "expert", s, r);
+      const rows = b.spread(x!, token, place);
+      const h = b.grouped_dot(rows, A!, count, ["in"]);
+      const y = b.grouped_dot(h, B!, count, ["n"]);
+      return [token, place, choice, count, rows, h, y, b.collect(y, token, place), b.grouped_outer(h, rows, count), b.grouped_dot(h, A!, count, ["n"], { transposeB: true }), b.grouped_dot(rows, B!, count, ["in"], { transposeB: true }), b.spread(numbers!, token, place), b.spread(truths!, token, place), b.collect(b.sum(y, ["in"]), token, place)];
+    },
+  };
+});
+
 const cases: readonly Case[] = [
   ...unary.map((op): Case => ({ name: op, ops: [op], params: [x], write: (b, v) => b[op](v!) })),
   ...positive.map((op): Case => ({ name: op, ops: [op], params: [x], range: [0.2, 3], write: (b, v) => b[op](v!) })),
@@ -111,6 +140,7 @@ const cases: readonly Case[] = [
   { name: "argmax and is_top with ties", ops: ["argmax", "is_top"], params: [i32(sample, position, expert)], write: (b, v) => [b.argmax(v!, "expert"), b.is_top(b.cast(v!, "f32"), "expert", 2)] },
   { name: "is_top", ops: ["is_top"], params: [x], write: (b, v) => [b.is_top(v!, "in", 2), b.is_top(v!, "position", 1)] },
   { name: "cumsum", ops: ["cumsum"], params: [x], write: (b, v) => [b.cumsum(v!, "in"), b.cumsum(v!, "position", { exclusive: true }), b.cumsum(v!, "sample", { reverse: true })] },
+  ...dispatches,
   { name: "softmax", ops: ["softmax"], params: [x], write: (b, v) => [b.softmax(v!, "in"), b.softmax(v!, "position"), b.softmax(b.mul(v!, 100), "in")] },
   { name: "log_softmax", ops: ["log_softmax"], params: [x], write: (b, v) => [b.log_softmax(v!, "in"), b.log_softmax(v!, "sample"), b.log_softmax(b.mul(v!, 100), "in")] },
   { name: "leaves", ops: ["table", "index", "extent"], params: [x], write: (b, v) => [b.add(v!, b.table([1, 2, 3, 4], [inAxis])), b.index(inAxis), b.index(position, "f32"), b.extent([sample, inAxis]), b.extent([inAxis]), b.table([1, 0, 1, 1], [inAxis], "bool")] },
@@ -271,7 +301,7 @@ for (const backend of ["cpu", "wasm", "onnx"]) {
 it("every operation has a case", () => {
   const covered = new Set<OpName>(cases.flatMap((c) => c.ops));
   for (const op of ["fill", "random", "chance", "call", "fold", "list", "element", "pack", "unpack", "release"] as const) covered.add(op);
-  expect([...covered].sort()).toEqual([...Object.keys(rows), "call", "fold", "list", "release"].sort());
+  expect([...covered].sort()).toEqual([...Object.keys(rows), "call", "fold", "list", "release", "dispatch"].sort());
 });
 
 describe("every operation's TypeScript", () => {

@@ -11,6 +11,10 @@ const b4 = axis("b", 4);
 const n = axis("n");
 const c6 = axis("c", 6);
 const x = f(a, b);
+// Two tokens, three experts, two choices each: four rows.
+const rows = axis("rows", 4);
+const slot = axis("slot", 2);
+const moving = [i(rows), i(slot, a)] as const;
 const weights: ListType = listOf(3, f(b));
 
 const functions = new Map<string, GraphFunction>();
@@ -60,6 +64,11 @@ const sound: { readonly [K in OpName]: Case<K> } = {
   argmax: [[x], { axis: "b" }],
   is_top: [[x], { axis: "b", k: 2 }],
   cumsum: [[x], { axis: "b", exclusive: false, reverse: false }],
+  dispatch: [[bool(a, b)], { axis: "b", slot, rows }],
+  spread: [[x, ...moving], {}],
+  collect: [[f(rows, b), ...moving], {}],
+  grouped_dot: [[f(rows, c6), f(b, c6, n), i(b)], { over: ["c"] }],
+  grouped_outer: [[f(rows, c6), f(rows, n), i(b)], {}],
   softmax: [[x], { axis: "b" }], log_softmax: [[x], { axis: "b" }],
   call: [[f(b), f(b)], { fn: "turn" }],
   fold: [[f(b), weights], fold],
@@ -120,6 +129,27 @@ const broken: Record<string, readonly [readonly Type[], object]> = {
   "is_top.C1": [[i(a)], { axis: "a", k: 1 }],
   "is_top.C3": [[x], { axis: "b", k: 4 }],
   "cumsum.C1": [[bool(a)], { axis: "a", exclusive: false, reverse: false }],
+  "dispatch.C1": [[bool(a, b, n)], { axis: "b", slot, rows }],
+  "dispatch.C2": [[bool(a, b)], { axis: "b", slot: b4, rows }],
+  "dispatch.C3": [[bool(a, b)], { axis: "b", slot, rows: axis("rows", 5) }],
+  "dispatch.C4": [[bool(a, b)], { axis: "b", slot: axis("b", 2), rows }],
+  "spread.C1": [[x, f(rows), i(slot, a)], {}],
+  "spread.C2": [[x, i(rows), i(axis("slot", 3), a)], {}],
+  "spread.C3": [[f(b), ...moving], {}],
+  "collect.C1": [[f(rows, b), f(rows), i(slot, a)], {}],
+  "collect.C2": [[f(rows, b), i(rows), i(a)], {}],
+  "collect.C3": [[f(rows, a), ...moving], {}],
+  "grouped_dot.C1": [[i(rows, c6), f(b, c6, n), i(b)], { over: ["c"] }],
+  "grouped_dot.C2": [[f(rows, c6), f(b, c6, n), i(b4)], { over: ["c"] }],
+  "grouped_dot.C3": [[f(rows, c6), f(b, c6, n), i(b)], { over: [] }],
+  "grouped_dot.C4": [[f(rows, a, c6), f(b, c6, n), i(b)], { over: ["c"] }],
+  "grouped_dot.C5": [[f(rows, c6), f(b, c6), i(b)], { over: ["c"] }],
+  "grouped_dot.C6": [[f(rows, axis("c", 5)), f(b, c6, n), i(b)], { over: ["c"] }],
+  "grouped_dot.C7": [[f(rows, c6), f(b, c6, n), i(b)], { over: ["c"], transposeB: true }],
+  "grouped_outer.C1": [[i(rows, c6), f(rows, n), i(b)], {}],
+  "grouped_outer.C2": [[f(rows, b), f(rows, n), i(b)], {}],
+  "grouped_outer.C3": [[f(rows, c6), f(rows, c6), i(b)], {}],
+  "grouped_outer.C4": [[f(rows), f(rows, n), i(b)], {}],
   "call.C1": [[], { fn: "nowhere" }],
   "call.C2": [[f(b)], { fn: "turn" }],
   "fold.C1": [[f(b), weights], { ...fold, fn: "nowhere" }],

@@ -6,6 +6,9 @@ const covered = new Set<OpName>();
 
 /** Runs one op on tensors (their own shapes as types); numbers are host numbers. */
 function run<K extends OpName>(op: K, inputs: readonly (Tensor | number | readonly Tensor[])[], attributes: OpAttributes[K]): Tensor {
+  return all(op, inputs, attributes)[0]!;
+}
+function all<K extends OpName>(op: K, inputs: readonly (Tensor | number | readonly Tensor[])[], attributes: OpAttributes[K]): readonly Tensor[] {
   covered.add(op);
   const m = new ModuleBuilder();
   m.define("f", (b) => {
@@ -13,7 +16,7 @@ function run<K extends OpName>(op: K, inputs: readonly (Tensor | number | readon
     const params = inputs.map((t) => b.param(typeof t === "number" ? numberType : "data" in t ? typeOf(t) : listOf(t.length, typeOf(t[0]!))));
     return b.op(op, params, attributes);
   });
-  return interpret(m.finish(), "f", inputs)[0] as Tensor;
+  return interpret(m.finish(), "f", inputs) as readonly Tensor[];
 }
 const show = (t: Tensor): string => `${t.dtype}[${t.axes.map((a) => `${a.name}:${a.size}`).join(", ")}] ${Array.from(t.data).join(" ")}`;
 const x = tensorOf({ a: 2, b: 3 }, [1, 2, 3, 4, 5, 6]);
@@ -176,6 +179,33 @@ describe("indexing", () => {
     expect(show(run("cumsum", [x], { axis: "b", exclusive: true, reverse: false }))).toBe("f32[a:2, b:3] 0 1 3 0 4 9");
     expect(show(run("cumsum", [x], { axis: "a", exclusive: false, reverse: true }))).toBe("f32[a:2, b:3] 5 7 9 4 5 6");
     expect(show(run("cumsum", [x], { axis: "b", exclusive: true, reverse: true }))).toBe("f32[a:2, b:3] 5 3 0 11 6 0");
+  });
+});
+
+describe("dispatch", () => {
+  // Token 0 chooses experts 1 and 2, token 1 expert 2 and, for want of another, 0; token 2 experts 0 and 1.
+  const mask = tensorOf({ t: 3, e: 3 }, [0, 1, 1, 0, 0, 1, 1, 1, 0], "bool");
+  const attributes = { axis: "e", slot: axis("slot", 2), rows: axis("rows", 6) };
+  const dispatched = (given: Tensor): readonly Tensor[] => all("dispatch", [given], attributes);
+
+  it("sorts pairs by choice and then by token; a token's choices are distinct", () => {
+    expect(dispatched(mask).map(show)).toEqual(["i32[rows:6] 1 2 0 2 0 1", "i32[slot:2, t:3] 2 5 1 4 0 3", "i32[rows:6] 0 0 1 1 2 2", "i32[e:3] 2 2 2"]);
+    const [, , choice, count] = dispatched(tensorOf({ e: 3, t: 3 }, [1, 1, 1, 1, 0, 0, 1, 0, 0], "bool"));
+    // Of three true ones the first two; of one the first of the others beside it.
+    expect([show(choice!), show(count!)]).toEqual(["i32[rows:6] 0 0 0 1 1 1", "i32[e:3] 3 3 0"]);
+  });
+
+  it("spread and collect go there and back", () => {
+    const [token, place] = dispatched(mask);
+    expect(show(run("spread", [tensorOf({ v: 2, t: 3 }, [1, 2, 3, 10, 20, 30]), token!, place!], {}))).toBe("f32[rows:6, v:2] 2 20 3 30 1 10 3 30 1 10 2 20");
+    expect(show(run("collect", [tensorOf({ rows: 6 }, [1, 2, 4, 8, 16, 32]), token!, place!], {}))).toBe("f32[t:3] 20 33 10");
+  });
+
+  it("multiplies rows with their group's matrix, and sums rows by group; a group may have none", () => {
+    const count = tensorOf({ g: 3 }, [1, 0, 2], "i32");
+    const b = tensorOf({ k: 2, g: 3, n: 1 }, [1, 100, 3, 2, 100, 4]); // [g, k]: 1 2, 100 100, 3 4
+    expect(show(run("grouped_dot", [tensorOf({ r: 3, k: 2 }, [1, 1, 1, 2, 5, 6]), b, count], { over: ["k"] }))).toBe("f32[r:3, n:1] 3 11 39");
+    expect(show(run("grouped_outer", [tensorOf({ m: 2, r: 3 }, [1, 2, 3, 4, 5, 6]), tensorOf({ r: 3, n: 1 }, [1, 10, 100]), count], {}))).toBe("f32[g:3, m:2, n:1] 1 4 0 0 320 650");
   });
 });
 

@@ -38,6 +38,9 @@ const models: readonly Case[] = ([
   ["xlora_tiny_llama", 5],
 ] as const).map(([name, compared]) => [name, compared, name]);
 
+/** Specs in which a token's experts are a number. */
+const chosen: ReadonlySet<string> = new Set(["mola", "mola_top1", "mixlora", "mixlora_compat_nomask"]);
+
 /** In a case, but no result: PEFT reports the norm that its gradient does not go through. */
 const unused: Readonly<Record<string, readonly string[]>> = { peft_dora: ["weight_norm"] };
 
@@ -53,6 +56,18 @@ describe.each([...layers, ...models])("%s", (name, compared, spec) => {
     expect(report.comparisons.filter((c) => !c.ok)).toEqual([]);
     expect(report.comparisons).toHaveLength(compared);
     expect(report.unused).toEqual(unused[name] ?? []);
+  });
+
+  it.skipIf(!hasShared || !chosen.has(spec))("in float64, tokens sorted by expert: at most 1e-9", async () => {
+    const report = await verifyCase(await specOf(spec), await caseOf(name, "f64"), "interpreter", 1e-9, { dispatch: "always" });
+    expect(report.comparisons.filter((c) => !c.ok)).toEqual([]);
+    expect(report.comparisons).toHaveLength(compared);
+  });
+
+  it.skipIf(!hasShared || !chosen.has(spec)).each(testBackends)("in float32, tokens sorted by expert, on %s: at most 1e-4", async (backend) => {
+    const report = await verifyCase(await specOf(spec), await caseOf(name, "f32"), backend, 1e-4, { dispatch: "always" });
+    expect(report.comparisons.filter((c) => !c.ok && !(withoutTaskGradient[name] === c.name && c.difference <= 1e-5))).toEqual([]);
+    expect(report.comparisons).toHaveLength(compared);
   });
 
   it.skipIf(!hasShared).each(testBackends)("in float32 on %s: at most 1e-4", async (backend) => {

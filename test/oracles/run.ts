@@ -5,6 +5,7 @@ import { planCase, readCase, type CaseTensor, type CaseTensors } from "../../src
 import { interpreter, runCase, type VerifyReport } from "../../src/cli/verify/run.ts";
 import { checkText, loadProgram, type Program } from "../../src/compiler/index.ts";
 import { NodeHost } from "../../src/runtime/files/index.ts";
+import { type DispatchOptions, dispatch } from "../../src/passes/index.ts";
 import { openCheckpoint, type BackendName } from "../../src/runtime/index.ts";
 import { shared } from "../support/require.ts";
 
@@ -27,14 +28,20 @@ export function caseOf(name: string, precision: "f32" | "f64"): Promise<CaseTens
 }
 
 /** What `moec verify` does with a spec and a case, on the sources' own runtime. */
-export async function verifyCase(program: Program, tensors: CaseTensors, where: Where, tolerance: number, kinds?: ReadonlyMap<number, string>): Promise<VerifyReport> {
+export async function verifyCase(
+  program: Program,
+  tensors: CaseTensors,
+  where: Where,
+  tolerance: number,
+  { kinds, ...passes }: { readonly kinds?: ReadonlyMap<number, string> } & Pick<DispatchOptions, "dispatch"> = {},
+): Promise<VerifyReport> {
   const [[name, declaration]] = [...program.checked.definitions.adapters] as [[string, never]];
   const adapter = program.checked.adapters.find((a) => a.name === name);
   const plan = planCase(program, declaration, adapter, tensors);
   const checkpoint = adapter && plan.shape.kind === "model" ? await openCheckpoint(host, program.basePath(adapter)) : undefined;
   const base = async (tensor: string): Promise<CaseTensor> => ({ dtype: "F32", shape: checkpoint!.shapes.get(tensor)!, data: Float64Array.from(await checkpoint!.read(tensor)) });
   return runCase(program.checked.context, plan, tensors, {
-    runner: where === "interpreter" ? interpreter : await backendRunner(where),
+    runner: where === "interpreter" ? { ...interpreter, prepare: passes.dispatch === "always" ? (m) => dispatch(m, passes).module : interpreter.prepare } : await backendRunner(where, passes),
     tolerance,
     ...(kinds ? { kinds } : {}),
     ...(checkpoint ? { base } : {}),

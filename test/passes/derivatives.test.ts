@@ -10,6 +10,14 @@ const k = axis("k", 4);
 const f = (...axes: (typeof i)[]): Type => tensor("f32", axes);
 const ints = (...axes: (typeof i)[]): Type => tensor("i32", axes);
 
+/** Six rows in three groups, one of them empty. */
+const counts = (b: Builder): Value => b.table([4, 0, 2], [j], "i32");
+/** Three tokens j with two choices each among four. */
+const moved = (b: Builder, write: (token: Value, place: Value) => Value): Value => {
+  const { token, place } = b.dispatch(b.table([0, 1, 1, 0, 0, 0, 0, 1, 1, 0, 0, 1], [j, axis("e", 4)], "bool"), "e", axis("slot", 2), axis("rows", 6));
+  return write(token, place);
+};
+
 interface Case {
   readonly params: readonly Type[];
   readonly write: (b: Builder, p: readonly Value[]) => Value;
@@ -82,6 +90,13 @@ const cases: { readonly [K in OpName]?: readonly Case[] } = {
     { params: [f(k, j), ints(i)], write: (b, [x, at]) => b.gather(x!, at!, "j") },
   ],
   scatter_add: [{ params: [ints(i, axis("s", 3)), f(i, axis("s", 3), k)], write: (b, [at, x]) => b.scatter_add(at!, x!, j) }],
+  spread: [{ params: [f(k, j)], write: (b, [x]) => moved(b, (token, place) => b.spread(x!, token, place)) }],
+  collect: [{ params: [f(axis("rows", 6), k)], write: (b, [x]) => moved(b, (token, place) => b.collect(x!, token, place)) }],
+  grouped_dot: [
+    { params: [f(axis("rows", 6), k), f(k, i, j)], write: (b, [x, y]) => b.grouped_dot(x!, y!, counts(b), ["k"]) },
+    { params: [f(k, axis("rows", 6), i), f(j, i, axis("n", 2), k, axis("m", 2))], write: (b, [x, y]) => b.grouped_dot(x!, y!, counts(b), ["k", "i"]) },
+  ],
+  grouped_outer: [{ params: [f(axis("rows", 6), k), f(i, axis("rows", 6), axis("n", 2))], write: (b, [x, y]) => b.grouped_outer(x!, y!, counts(b)) }],
   cumsum: [
     { params: [f(i, k)], write: (b, [x]) => b.cumsum(x!, "k") },
     { params: [f(k, i)], write: (b, [x]) => b.cumsum(x!, "k", { exclusive: true, reverse: true }) },

@@ -21,7 +21,7 @@ function grow(b: Builder, values: readonly Value[], next: () => number): Value |
   const names = (v: Value): string[] => (isTensor(v.type) ? v.type.axes.map((a) => a.name) : []);
   const shuffled = (list: string[]): string[] => list.map((n) => [next(), n] as const).sort((p, q) => p[0] - q[0]).map(([, n]) => n);
   const axes = (x.type as TensorType).axes;
-  switch (Math.floor(next() * 17)) {
+  switch (Math.floor(next() * 18)) {
     case 0:
     case 1:
       return b.one(pick(unary), [x], {});
@@ -64,6 +64,23 @@ function grow(b: Builder, values: readonly Value[], next: () => number): Value |
       const n = names(x)[0];
       if (n === undefined) return undefined;
       return b.add(b.cumsum(x, n, { exclusive: next() < 0.5, reverse: next() < 0.5 }), b.reverse(x, n));
+    }
+    case 16: {
+      // Few of the e for each token, by mask, softmax over masked scores, or choice, of products that need not be linear.
+      const [T, E, R, O] = pool.map((a) => [next(), a] as const).sort((p, q) => p[0] - q[0]).map(([, a]) => a) as [Axis, Axis, Axis, Axis];
+      const made = (list: Axis[], phase: number): Value => b.table(Array.from({ length: list.reduce((n, a) => n * Number(a.size), 1) }, (_, k) => Math.sin(phase + k * k)), list);
+      const tokens = next() < 0.5 ? [T] : [T, axis("t2", 2)];
+      const scores = b.mul(made([E, ...tokens], 3), b.add(b.sigmoid(b.sum(x, names(x))), 1));
+      const top = b.is_top(scores, E.name, 1 + Math.floor(next() * Number(E.size)));
+      const gate = pick([
+        (): Value => b.mul(b.softmax(scores, E.name), b.cast(top, "f32")),
+        (): Value => b.softmax(b.select(top, scores, -1e9), E.name),
+        (): Value => b.select(top, b.tanh(scores), 0),
+        (): Value => ((kept) => b.div(kept, b.sum(kept, [E.name])))(b.mul(b.cast(top, "f32"), b.exp(scores))),
+      ])();
+      const h = b.dot(b.mul(made([R, ...tokens], 1), b.sum(x, names(x))), made([R, E, O], 2), [R.name]);
+      const bent = pick([(): Value => h, (): Value => b.tanh(b.add(h, made([...tokens, O], 4))), (): Value => b.mul(b.sigmoid(h), made([O, E], 5)), (): Value => b.softmax(h, O.name)])();
+      return b.sum(b.sum(b.mul(bent, gate), [E.name]), tokens.slice(1).map((a) => a.name));
     }
     default: {
       // Σe g·((x·A)·B): what the stacking pass is about.

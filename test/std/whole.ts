@@ -3,6 +3,7 @@ import type { TrainSettings } from "../../src/formats/manifest.ts";
 import { interpretEntry, tensorOf, type Arg, type EntryOutputs, type Module, type Tensor } from "../../src/ir/index.ts";
 import { lower } from "../../src/lower/index.ts";
 import { addOptimizer, gradientsEntry } from "../../src/passes/index.ts";
+import { randomNormal, randomUniform } from "../../src/runtime/backends/random.ts";
 import { checkSource, tinyConfig } from "../check/support.ts";
 import { randomArg, sound } from "../passes/support.ts";
 
@@ -14,12 +15,12 @@ export interface Whole {
   readonly weight: Readonly<Record<string, Arg>>;
 }
 
-/** Lowers a spec without errors and warnings; entries `gradients`, `accumulate` and `update` beside those of lowering. */
-export async function whole(text: string, next: () => number): Promise<Whole> {
+/** Lowers a spec without errors and warnings, `prepare`d before it is differentiated; entries `gradients`, `accumulate` and `update` beside those of lowering. */
+export async function whole(text: string, next: () => number, prepare = (module: Module): Module => module): Promise<Whole> {
   const program = await checkSource(text);
   expect(program.diagnostics.map((d) => `${d.code} ${d.message}`)).toEqual([]);
   const [adapter] = program.checked.adapters;
-  const lowered = lower(program.checked.context, adapter!);
+  const lowered = prepare(lower(program.checked.context, adapter!));
   const trained = addOptimizer(gradientsEntry(lowered).module, adapter!.train);
   sound(trained);
   // The entry `train` stays: differences are taken of its objective.
@@ -68,6 +69,7 @@ export function runEntry(of: Whole, entry: string, rows: Rows, more: Readonly<Re
     ...more,
   };
   return interpretEntry(of.module, entry, { weight: of.weight, input }, {
+    random: { uniform: randomUniform, normal: randomNormal },
     trace: (_, value, result) => {
       if (value.type.kind === "tensor") trace?.(value.name, result as Tensor);
     },

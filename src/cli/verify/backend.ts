@@ -3,7 +3,7 @@ import { exportNames, printOnnxFunction, printTfjs } from "../../codegen/index.t
 import { flagCosts } from "../../formats/backends.ts";
 import type { Manifest } from "../../formats/manifest.ts";
 import type { Arg, Module, Tensor, TensorType, Type } from "../../ir/index.ts";
-import { optimize, simplify, stack } from "../../passes/index.ts";
+import { type DispatchOptions, dispatch, optimize, simplify, stack } from "../../passes/index.ts";
 import { startBackend, type BackendName, type Tf } from "../../runtime/index.ts";
 import { openSession, type OnnxRuntime, type OrtTensor } from "../../runtime/backends/ort.ts";
 import { reorder } from "../../runtime/layout.ts";
@@ -15,7 +15,7 @@ import type { Runner } from "./run.ts";
  * Runs a function as generated code on a backend, after all passes: what training runs, not the graph as it was
  * lowered.
  */
-export async function backendRunner(name: BackendName | "auto"): Promise<Runner> {
+export async function backendRunner(name: BackendName | "auto", options: DispatchOptions = {}): Promise<Runner> {
   const backend = await startBackend(name);
   const { tf } = backend;
   const run: Runner["run"] = async (module, fn, args) => {
@@ -24,7 +24,8 @@ export async function backendRunner(name: BackendName | "auto"): Promise<Runner>
     // An entry fixes the layout of params and results, so the function that is run becomes the only one.
     const outputs = found.results.map((_, i) => ({ kind: "output" as const, name: `r${i}` }));
     const alone: Module = { ...module, entries: new Map([["case", { fn, params: entry.params, results: outputs }]]) };
-    const optimized = optimize(alone, { transposeFlags: flagCosts[backend.name] }).module;
+    // `prepare` has chosen already which tokens are sorted.
+    const optimized = optimize(alone, { transposeFlags: flagCosts[backend.name], dispatch: "never" }).module;
     const bound = optimized.entries.get("case")!;
     // A frozen weight may have been given another layout; its values are those of the original's param.
     const given = bound.params.map((binding, i) => {
@@ -53,8 +54,8 @@ export async function backendRunner(name: BackendName | "auto"): Promise<Runner>
     }
     return values;
   };
-  // As in training: stacked before it is differentiated, so that backward is born stacked.
-  return { prepare: (module) => stack(simplify(module)).module, run };
+  // As in training: sorted and stacked before it is differentiated, so that backward is born stacked.
+  return { prepare: (module) => stack(dispatch(simplify(module), options).module).module, run };
 }
 
 /** The same as an ONNX model. */

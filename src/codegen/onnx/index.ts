@@ -1,6 +1,6 @@
 import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type ResultPort, type StoreName } from "../../formats/onnx.ts";
 import { fail } from "../../diagnostics/index.ts";
-import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Type, type Value } from "../../ir/graph.ts";
+import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Value } from "../../ir/graph.ts";
 import type { Sizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
 import type { Compiled } from "../tfjs/index.ts";
@@ -185,7 +185,7 @@ class Printer {
         return this.#fold(op.attributes as OpAttributes["fold"], operands);
       default:
         if (!Object.hasOwn(rows, op.op)) lacking(op);
-        return [this.#node(op as Op<RowOp>, operands)];
+        return this.#nodes(op as Op<RowOp>, operands);
     }
   }
 
@@ -201,9 +201,8 @@ class Printer {
     const type = op.results[0]!.type as ListType;
     this.#begin(op);
     const axis = place(x, op.attributes.axis);
-    const names = Array.from({ length: type.count }, () => graph.fresh(graph.place.name));
     const axes = this.#writer.integers([axis]);
-    return graph.nodes(names, "Split", [x.name], { axis, num_outputs: type.count }).map((part) => ({ name: graph.node("Squeeze", [part, axes]), type: type.of }));
+    return graph.nodes(this.#writer.several(type.count), "Split", [x.name], { axis, num_outputs: type.count }).map((part) => ({ name: graph.node("Squeeze", [part, axes]), type: type.of }));
   }
 
   /** Names and documents what an op writes. */
@@ -211,14 +210,16 @@ class Printer {
     this.#writer.graph.place = { name: this.#path(op, op.results[0]!.name), doc: op.origin ? `${op.origin.file}:${op.origin.line}` : "" };
   }
 
-  #node<K extends RowOp>(op: Op<K>, operands: readonly Given[]): Node {
+  #nodes<K extends RowOp>(op: Op<K>, operands: readonly Given[]): readonly Node[] {
     const w = this.#writer;
-    const [value] = op.results;
-    const type: Type | undefined = value?.type;
-    if (type?.kind !== "tensor") throw new CodegenError(`${op.op} makes no tensor`);
+    const types = op.results.map(({ type }): TensorType => {
+      if (type.kind !== "tensor") throw new CodegenError(`${op.op} makes no tensor`);
+      return type;
+    });
     this.#begin(op);
     const given: Operands = { tensors: operands.filter(isNode), numbers: operands.filter((o): o is HostNumber => !isNode(o) && !Array.isArray(o)) };
-    return { name: (rows[op.op] as Row<K>)(w, op, given, type), type };
+    const made = (rows[op.op] as Row<K>)(w, op, given, types[0]!);
+    return (typeof made === "string" ? [made] : made).map((name, i) => ({ name, type: types[i]! }));
   }
 
   /** "layers.3.mlp.gate_proj/gates": the path of what the op is part of, with the layer in it, and the value's name. */

@@ -1,16 +1,17 @@
 import type { Op, OpName, TensorType } from "../../ir/graph.ts";
 import { elementCount } from "../../ir/types.ts";
 import { portName, type HostValue } from "../../formats/onnx.ts";
+import { grouped } from "./grouped.ts";
 import { place, type HostNumber, type Node, type Writer } from "./writer.ts";
 
-/** Ops that are no node of one tensor: functions, which are written out where they are called, and lists of tensors. */
+/** Ops that are no nodes of tensors: functions, which are written out where they are called, and lists of tensors. */
 export type StructureOp = "call" | "fold" | "list" | "element" | "pack" | "unpack" | "release";
 
 /** Ops that have no row: a pass must not put them into code that is laid out for `onnx`, and a model of other code is refused. */
 export type LackingOp = never;
 
-/** How an op of one tensor is written in ONNX's own operators: its nodes, and the name of the last one's result. */
-export type Row<K extends OpName> = (w: Writer, op: Op<K>, operands: Operands, result: TensorType) => string;
+/** How an op is written in ONNX's own operators: its nodes, and the name of its result, or the names of its results. */
+export type Row<K extends OpName> = (w: Writer, op: Op<K>, operands: Operands, result: TensorType) => string | readonly string[];
 
 /** The operands of an op. */
 export interface Operands {
@@ -33,14 +34,6 @@ function reduction<K extends "sum" | "mean" | "reduce_max">(operator: string): R
 /** Values are not freed by hand, so a second handle is the first. */
 const same = (_w: Writer, _op: Op, { tensors: [x] }: Operands): string => x!.name;
 
-/** 0, 1, 2 … below a size. */
-function range(w: Writer, axis: TensorType["axes"][number], dtype: "f32" | "i32"): string {
-  const size = w.size(axis);
-  if (typeof size === "number") return w.literal(dtype, [size], [...Array(size).keys()]);
-  const [zero, end, one] = [w.graph.constant("i64", [], [0]), w.graph.node("Squeeze", [w.length(size)]), w.graph.constant("i64", [], [1])];
-  return w.cast(w.graph.node("Range", [zero, end, one]), dtype);
-}
-
 /** What tells a draw from all others of its stream. */
 function counter(numbers: readonly HostNumber[]): { readonly seed: HostValue; readonly step: HostValue; readonly layer: HostValue } {
   const [seed, step, layer] = numbers.map((n): HostValue => ("known" in n ? n.known : n.given.replace(/^host\//, "")));
@@ -51,7 +44,7 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp | LackingOp>]: R
   // — leaves —
   constant: (w, op) => w.literal(op.attributes.dtype, [], [op.attributes.value]),
   table: (w, op) => w.literal(op.attributes.dtype, op.attributes.axes.map((a) => Number(a.size)), op.attributes.values),
-  index: (w, op) => range(w, op.attributes.axis, op.attributes.dtype),
+  index: (w, op) => w.range(op.attributes.axis, op.attributes.dtype),
   fill: (w, _op, { numbers: [n] }) => w.number(n!),
   extent: (w, op) => {
     const size = w.size({ name: "", size: elementCount(op.attributes.axes) });
@@ -174,7 +167,7 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp | LackingOp>]: R
   },
   one_hot: (w, op, { tensors: [x] }) => {
     const index = w.graph.node("Unsqueeze", [x!.name, w.integers([x!.type.axes.length])]);
-    return w.cast(w.graph.node("Equal", [index, range(w, op.attributes.axis, "i32")]), "f32");
+    return w.cast(w.graph.node("Equal", [index, w.range(op.attributes.axis, "i32")]), "f32");
   },
   argmax: (w, op, { tensors: [x] }) => w.cast(w.graph.node("ArgMax", [x!.name], { axis: place(x!, op.attributes.axis), keepdims: 0 }), "i32"),
   // TopK gives the lower index first among equals; an element is among them where its index is one of theirs.
@@ -184,11 +177,10 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp | LackingOp>]: R
     const at = place(x!, axis);
     const order = x!.type.axes.map((a) => a.name);
     const last = [...order.filter((n) => n !== axis), axis];
-    const [values, indices] = g.nodes([g.fresh(g.place.name), g.fresh(`${g.place.name}/indices`)] as const, "TopK", [w.ordered(x!, last), w.integers([k])], { axis: -1 });
-    void values;
+    const [, indices] = g.nodes(w.several(2) as readonly [string, string], "TopK", [w.ordered(x!, last), w.integers([k])], { axis: -1 });
     const n = order.length;
     const each = g.node("Cast", [g.node("Unsqueeze", [indices, w.integers([n])])], { to: 6 });
-    const hot = w.cast(g.node("Equal", [each, range(w, x!.type.axes[at]!, "i32")]), "f32");
+    const hot = w.cast(g.node("Equal", [each, w.range(x!.type.axes[at]!, "i32")]), "f32");
     const top = w.cast(g.node("ReduceSum", [hot, w.integers([n - 1])], { keepdims: 0 }), "bool");
     return w.ordered({ name: top, type: { ...x!.type, axes: last.map((name) => x!.type.axes.find((a) => a.name === name)!) } }, order);
   },
@@ -196,6 +188,9 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp | LackingOp>]: R
     const { axis, exclusive, reverse } = op.attributes;
     return w.graph.node("CumSum", [x!.name, w.graph.constant("i64", [], [place(x!, axis)])], { exclusive: Number(exclusive), reverse: Number(reverse) });
   },
+
+  // — dispatch —
+  ...grouped,
 
   // — composites —
   softmax: (w, op, { tensors: [x] }) => w.graph.node("Softmax", [x!.name], { axis: place(x!, op.attributes.axis) }),

@@ -59,6 +59,19 @@ export class Writer {
     return { type: dtypes[type.dtype], dims: this.dims(type.axes) };
   }
 
+  /** Free names for a node of several results. */
+  several(count: number): readonly string[] {
+    return Array.from({ length: count }, () => this.graph.fresh(this.graph.place.name));
+  }
+
+  /** 0, 1, 2 … along an axis. */
+  range(axis: Axis, dtype: "f32" | "i32"): string {
+    const size = this.size(axis);
+    if (typeof size === "number") return this.literal(dtype, [size], [...Array(size).keys()]);
+    const g = this.graph;
+    return this.cast(g.node("Range", [g.constant("i64", [], [0]), g.node("Squeeze", [this.length(size)]), g.constant("i64", [], [1])]), dtype);
+  }
+
   /** Whole numbers as ONNX's operators take them: int64, one axis. */
   integers(values: readonly number[]): string {
     return this.graph.constant("i64", [values.length], values);

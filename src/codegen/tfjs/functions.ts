@@ -54,6 +54,7 @@ class BodyWriter {
     if (kind === "call") this.#call(op as Op<"call">);
     else if (kind === "fold") this.#fold(op as Op<"fold">);
     else if (kind === "list") this.#list(op);
+    else if (kind === "dispatch") this.#dispatch(op as Op<"dispatch">);
     else this.#expression(op as Op<Exclude<OpName, StatementOp>>);
   }
 
@@ -91,6 +92,12 @@ class BodyWriter {
     const elements = op.operands.map((v) => copyOf(scope, v).code);
     const name = scope.declare(op.results[0]!, op.results[0]!.name || "list");
     this.#lines.push(`const ${name}${this.#type(op.results[0]!)} = [${elements.join(", ")}];${axesComment(op.results[0]!)}`);
+  }
+
+  #dispatch(op: Op<"dispatch">): void {
+    const scope = this.#scope;
+    const names = op.results.map((v) => scope.declare(v, v.name || "dispatch"));
+    this.#lines.push(`const [${names.join(", ")}] = ${scope.module.helper("dispatch")}(tf, ${scope.name(op.operands[0]!)}, ${op.attributes.slot.size});`);
   }
 
   #release(op: Op): void {

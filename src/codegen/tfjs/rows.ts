@@ -5,7 +5,7 @@ import { align, composite, type Expression, inOrder, plain, transposed } from ".
 import { axesOf, axisIndex, dtypeNames, type FunctionScope, maxRank, number, rankText, tensorType, typeText } from "./scope.ts";
 
 /** Ops that are statements of their own; the others are one expression for one result. */
-export type StatementOp = "call" | "fold" | "list" | "release";
+export type StatementOp = "call" | "fold" | "list" | "release" | "dispatch";
 
 /** A leaf that does not depend on a batch: made once for the module. */
 export interface Hoisted {
@@ -249,6 +249,23 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   },
   cumsum: (op, scope) => plain(`tf.cumsum(${scope.name(at(op, 0))}, ${axisIndex(at(op, 0), op.attributes.axis)}, ${op.attributes.exclusive}, ${op.attributes.reverse})`),
 
+  // — dispatch: helpers of the runtime, which read the counts —
+  spread: (op, scope) => helped(scope, "spread", op),
+  collect: (op, scope) => helped(scope, "collect", op),
+  grouped_dot: (op, scope) => {
+    const [a, b] = [at(op, 0), at(op, 1)];
+    const inner = op.attributes.over[0]!;
+    const { over, transposeB = false } = op.attributes;
+    const canonical = over.length === 1 && axisIndex(a, inner) === 1 && axesOf(b).length === 3 && axisIndex(b, inner) === (transposeB ? 2 : 1) && axesOf(b)[0]!.name === axesOf(at(op, 2))[0]!.name;
+    if (!canonical) throw new CodegenError(`a grouped product of "${a.name}" and "${b.name}" that the layout pass has not made one of matrices`);
+    return helped(scope, "groupedDot", op, transposeB ? ", true" : "");
+  },
+  grouped_outer: (op, scope) => {
+    const [a, b] = [at(op, 0), at(op, 1)];
+    if (![a, b].every((v) => axesOf(v).length === 2) || axesOf(a)[0]!.name !== axesOf(b)[0]!.name) throw new CodegenError(`a grouped product of "${a.name}" and "${b.name}" whose rows do not stand first`);
+    return helped(scope, "groupedOuter", op);
+  },
+
   // — composites —
   softmax: (op, scope) => alongLast(scope, at(op, 0), op.attributes.axis, (x) => plain(`tf.softmax(${x})`)),
   log_softmax: (op, scope) => {
@@ -263,6 +280,11 @@ export const rows: { readonly [K in Exclude<OpName, StatementOp>]: Row<K> } = {
   pack: (op, scope) => plain(cast(scope, `tf.stack([...${scope.name(at(op, 0))}]${scope.typed(" as tfjs.Tensor[]")}, 0)`, result(op))),
   unpack: (op, scope) => plain(`tf.unstack(${scope.name(at(op, 0))}, ${axisIndex(at(op, 0), op.attributes.axis)})${scope.typed(` as ${typeText(result(op).type).replace("readonly ", "")}`)}`),
 };
+
+/** A helper of as many operands as the op has. */
+function helped(scope: FunctionScope, helper: "spread" | "collect" | "groupedDot" | "groupedOuter", op: Op, flags = ""): Expression {
+  return plain(cast(scope, `${scope.module.helper(helper)}(tf, ${op.operands.map((v) => scope.name(v)).join(", ")}${flags})`, result(op)));
+}
 
 /** 0, 1, 2 … along an axis; made once where its size is a number. */
 function indexRange(scope: FunctionScope, axis: Axis, dtype: "f32" | "i32"): Expression | Hoisted {

@@ -8,6 +8,7 @@ import { Names } from "../names.ts";
 const helperNames = [
   "program", "fieldOf", "weightOf", "weightsOf", "sizeOf", "missing", "addInto", "random", "chance", "logSoftmax", "oneHot", "isTop", "scatterAdd", "noUsage", "noBalance",
   "sinOf", "cosOf", "floatOf", "transposeOf", "broadcastOf", "whereOf", "reverseOf",
+  "dispatch", "spread", "collect", "groupedDot", "groupedOuter",
 ] as const;
 
 export type Helper = (typeof helperNames)[number];

@@ -44,6 +44,7 @@ export const axesOps: { readonly [K in AxisOp]: OpRow<K> } = {
       return [tensor(x.dtype, x.axes.map((q) => ({ name: a.to[a.from.indexOf(q.name)] ?? q.name, size: q.size })))];
     },
     flops: () => 0,
+    kernels: () => 0,
     bytes: () => 0,
     evaluate: (inputs, a) => {
       const x = inputAt(inputs, 0);
@@ -77,6 +78,7 @@ export const axesOps: { readonly [K in AxisOp]: OpRow<K> } = {
     ],
     infer: (types, a) => [tensor(tensorAt(types, 0).dtype, a.axes)],
     flops: () => 0,
+    kernels: () => 0,
     bytes: () => 0,
     evaluate: (inputs, a, c) => [{ ...inputAt(inputs, 0), axes: c.axes(a.axes) }],
   },

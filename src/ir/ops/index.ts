@@ -4,6 +4,7 @@ import { isCanonicalSize } from "../size.ts";
 import { describeType } from "../types.ts";
 import { axesOps } from "./axes.ts";
 import { composites } from "./composites.ts";
+import { dispatching } from "./dispatching.ts";
 import { elementwise } from "./elementwise.ts";
 import { functionOps } from "./functions.ts";
 import { indexing } from "./indexing.ts";
@@ -12,7 +13,7 @@ import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
 import type { AttributeKind, AttributeSpec, Constraint, Functions, OpRow } from "./row.ts";
 
-export type { Constraint, Cost, Functions, OpRow, OperandSpec, AttributeSpec, AttributeKind, EvaluationContext } from "./row.ts";
+export type { Constraint, Cost, CostContext, Functions, OpRow, OperandSpec, AttributeSpec, AttributeKind, EvaluationContext } from "./row.ts";
 export { dotParts, type DotParts } from "./products.ts";
 export { foldParamTypes } from "./functions.ts";
 
@@ -24,6 +25,7 @@ export const ops: { readonly [K in OpName]: OpRow<K> } = {
   ...products,
   ...axesOps,
   ...indexing,
+  ...dispatching,
   ...composites,
   ...functionOps,
 };
@@ -36,6 +38,7 @@ export const opGroups: readonly { readonly title: string; readonly ops: readonly
   { title: "Products", ops: namesOf(products) },
   { title: "Axes", ops: namesOf(axesOps) },
   { title: "Indexing", ops: namesOf(indexing) },
+  { title: "Dispatch", ops: namesOf(dispatching) },
   { title: "Composites", ops: namesOf(composites) },
   { title: "Functions", ops: namesOf(functionOps) },
 ];

@@ -28,6 +28,7 @@ export const leaves: { readonly [K in Leaf & OpName]: OpRow<K> } = {
     constraints: [{ id: "C1", text: "the value is one of the dtype: a whole 32-bit number for i32, 0 or 1 for bool, not NaN for f32", holds: (_, a) => fits(a.value, a.dtype) }],
     infer: (_, a) => [scalar(a.dtype)],
     flops: () => 0,
+    kernels: () => 0,
     evaluate: (_, a) => [{ dtype: a.dtype, axes: [], data: dataOf(a.dtype, [a.value]) }],
   },
   table: {
@@ -42,6 +43,7 @@ export const leaves: { readonly [K in Leaf & OpName]: OpRow<K> } = {
     ],
     infer: (_, a) => [tensor(a.dtype, a.axes)],
     flops: () => 0,
+    kernels: () => 0,
     evaluate: (_, a, c) => [{ dtype: a.dtype, axes: c.axes(a.axes), data: dataOf(a.dtype, a.values) }],
   },
   index: {
@@ -52,6 +54,7 @@ export const leaves: { readonly [K in Leaf & OpName]: OpRow<K> } = {
     constraints: [],
     infer: (_, a) => [tensor(a.dtype, [a.axis])],
     flops: () => 0,
+    kernels: () => 0,
     evaluate: (_, a, c) => {
       const axes = c.axes([a.axis]);
       const data = allocate(a.dtype, countOf(axes));
@@ -67,6 +70,7 @@ export const leaves: { readonly [K in Leaf & OpName]: OpRow<K> } = {
     constraints: [],
     infer: () => [scalar()],
     flops: () => 0,
+    kernels: () => 0,
     evaluate: ([value]) => [{ dtype: "f32", axes: [], data: Float64Array.of(value as number) }],
   },
   extent: {
@@ -77,6 +81,7 @@ export const leaves: { readonly [K in Leaf & OpName]: OpRow<K> } = {
     constraints: [{ id: "C1", text: "no axis stands twice", holds: (_, a) => distinct(a.axes.map((x) => x.name)) }],
     infer: () => [scalar()],
     flops: () => 0,
+    kernels: () => 0,
     evaluate: (_, a, c) => [{ dtype: "f32", axes: [], data: Float64Array.of(countOf(c.axes(a.axes))) }],
   },
   random: {

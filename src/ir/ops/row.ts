@@ -90,6 +90,8 @@ export interface OpRow<K extends OpName> {
   flops(context: CostContext, attributes: OpAttributes[K]): number;
   /** Bytes moved, where it is not the operands read and the results written. */
   bytes?(context: CostContext, attributes: OpAttributes[K]): number;
+  /** Kernels that a target starts for it, where that is not one. */
+  kernels?(context: CostContext, attributes: OpAttributes[K]): number;
   /** The reference: f32 in float64. Never changes its inputs; may return one of them. */
   evaluate(inputs: readonly Arg[], attributes: OpAttributes[K], context: EvaluationContext, results: readonly Type[]): readonly Arg[];
   /** A composite in terms of other operations, for a target without its own kernel. */

@@ -44,7 +44,8 @@ export async function startThreaded(tfjs: WasmPackage, packageFolder: string, co
       threads.push(worker);
       worker.on("exit", () => refuse(new Error("a thread ended before it had begun")));
       const on = worker.on.bind(worker);
-      worker.on = (event: string, listener: (value: never) => void) => on(event, (value) => (event !== "error" || started ? listener(value as never) : refuse(value as Error)));
+      worker.on = (event: string, listener: (value: never) => void) =>
+        on(event, (value) => (event !== "error" || started ? listener(value as never) : refuse(value as Error)));
       worker.ref = () => {};
       return worker;
     }
