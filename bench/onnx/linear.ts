@@ -12,7 +12,7 @@ import { evaluateSize } from "../../src/ir/size.ts";
 import { openSession, type Ort, type OrtSession, type OrtTensor, type OrtTensors } from "../../src/runtime/backends/ort.ts";
 import { startBackend, type Backend } from "../../src/runtime/index.ts";
 import { interleave, machine, type Measured, type Side } from "../measure.ts";
-import { frozen, generated, makeData, type Generated, type LinearSizes } from "../sides.ts";
+import { frozen, generated, makeData, type LinearSizes } from "../sides.ts";
 import { productModel } from "./product.ts";
 
 type Numbers = Float32Array | Int32Array;
@@ -33,8 +33,8 @@ export interface OnnxLinear {
 const symbols = (s: LinearSizes): Record<string, number> => ({ sample: s.samples, position: s.positions });
 const numbersOf = (t: TfTensor): Numbers => t.dataSync().slice() as Numbers;
 
-/** moec's step as a model, opened, with what it is given. */
-async function opened(ort: Ort, { module, args }: Pick<Generated, "module" | "args">, threads: number, sizes: Record<string, number> = {}): Promise<{ readonly session: OrtSession; readonly feeds: OrtTensors; readonly bytes: number; readonly ms: number }> {
+/** The function `step` of a module as a model, opened, with what it is given. */
+export async function opened(ort: Ort, { module, args }: { readonly module: Module; readonly args: readonly TfTensor[] }, threads: number, sizes: Record<string, number> = {}): Promise<{ readonly session: OrtSession; readonly feeds: OrtTensors; readonly bytes: number; readonly ms: number }> {
   const fn = module.functions.get("step")!;
   const { bytes } = printOnnxFunction(module, "step", { params: fn.params.map((_, i) => `host/p${i}`), results: fn.results.map((_, i) => `result/r${i}`) }, { sizes });
   const start = performance.now();
