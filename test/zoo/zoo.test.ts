@@ -115,7 +115,7 @@ describe.each(fastTestBackends)("ten steps of each example on %s", (name) => {
       // So a run may go on with code for another backend.
       expect(identity).toEqual(plain.identity);
     }
-    expect([...layouts.values()].map((l) => l.copies)).toEqual([8, 8, 0]);
+    expect([...layouts.values()].map((l) => l.copies)).toEqual([8, 8, 0, 0]);
   });
 
   it.each(files)("%s: on eight rows, seen in each step, the loss falls, and nothing is left on the device", async (file) => {
