@@ -28,7 +28,7 @@ export async function compileBase(context: ElaborationContext, adapter: CheckedA
   const compiled = { module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" }, moec: "" } as Manifest };
   const text = await printTfjs([compiled], { types: false, format: false, form: "function" });
   const code = runText(text)[exportNames(["Base"])[0]!] as CompiledProgram;
-  return { module, program: { ...code, onnx: async (entry) => printOnnx(compiled, entry).bytes } };
+  return { module, program: { ...code, onnx: async (entry) => printOnnx(compiled, entry) } };
 }
 
 /** The entry `train` with what its first layers carry as a param of its own, bound to a weight that is trained. */

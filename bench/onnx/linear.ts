@@ -36,7 +36,7 @@ const numbersOf = (t: TfTensor): Numbers => t.dataSync().slice() as Numbers;
 /** The function `step` of a module as a model, opened, with what it is given. */
 export async function opened(ort: Ort, { module, args }: { readonly module: Module; readonly args: readonly TfTensor[] }, threads: number, sizes: Record<string, number> = {}): Promise<{ readonly session: OrtSession; readonly feeds: OrtTensors; readonly bytes: number; readonly ms: number }> {
   const fn = module.functions.get("step")!;
-  const { bytes } = printOnnxFunction(module, "step", { params: fn.params.map((_, i) => `host/p${i}`), results: fn.results.map((_, i) => `result/r${i}`) }, { sizes });
+  const bytes = printOnnxFunction(module, "step", { params: fn.params.map((_, i) => `host/p${i}`), results: fn.results.map((_, i) => `result/r${i}`) }, { sizes });
   const start = performance.now();
   const session = await openSession(ort, bytes, threads);
   const ms = performance.now() - start;

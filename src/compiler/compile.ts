@@ -112,7 +112,7 @@ export function printProgram(compiled: Compiled, options: Pick<TfjsOptions, "typ
 
 /** `X.ENTRY.onnx`: an entry as a model of ONNX, for whatever samples and positions. */
 export function printOnnxEntry(compiled: Compiled, entry: OnnxEntry): Uint8Array {
-  return printOnnx(compiled, entry).bytes;
+  return printOnnx(compiled, entry);
 }
 
 /** The entries of a program that there are models of. */

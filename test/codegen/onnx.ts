@@ -19,7 +19,7 @@ const dtypes = { f32: "float32", i32: "int32", bool: "bool" } as const;
 /** Runs a function of a module as an ONNX model and shows its results; its sizes are those of the arguments. */
 export async function runOnnx(module: Module, name: string, args: readonly Arg[], threads = 2): Promise<unknown[]> {
   const fn = module.functions.get(name)!;
-  const { bytes } = printOnnxFunction(module, name, { params: fn.params.map((_, i) => `host/p${i}`), results: fn.results.map((_, i) => `result/${i}`) });
+  const bytes = printOnnxFunction(module, name, { params: fn.params.map((_, i) => `host/p${i}`), results: fn.results.map((_, i) => `result/${i}`) });
   const session = await openSession(ort(), bytes, threads);
   const feeds: Record<string, OrtTensor> = {};
   const sizes: Record<string, number> = {};

@@ -61,7 +61,7 @@ export async function backendRunner(name: BackendName | "auto", options: Dispatc
 /** The same as an ONNX model. */
 async function runModel(onnx: OnnxRuntime, module: Module, name: string, args: readonly Arg[]): Promise<readonly Arg[]> {
   const { params, results } = module.functions.get(name)!;
-  const { bytes } = printOnnxFunction(module, name, { params: params.map((_, i) => `host/p${i}`), results: results.map((_, i) => `result/r${i}`) });
+  const bytes = printOnnxFunction(module, name, { params: params.map((_, i) => `host/p${i}`), results: results.map((_, i) => `result/r${i}`) });
   const session = await openSession(onnx.ort, bytes, onnx.threads);
   const feeds: Record<string, OrtTensor> = {};
   const feed = (input: string, arg: Arg): void => {

@@ -36,8 +36,6 @@ export class OnnxGraph {
   readonly #outputs: Message[] = [];
   readonly #constants = new Map<string, string>();
   readonly #names = new Map<string, number>();
-  /** Nodes by kind. */
-  readonly counts = new Map<string, number>();
   /** What is read by a node. */
   readonly used = new Set<string>();
   /** Names and documents what is written next. */
@@ -72,7 +70,6 @@ export class OnnxGraph {
     for (const [name, value] of Object.entries(attributes)) node.bytes(5, attribute(name, value));
     if (this.place.doc !== "") node.bytes(6, this.place.doc);
     this.#nodes.push(node);
-    this.counts.set(type, (this.counts.get(type) ?? 0) + 1);
     return outputs;
   }
 

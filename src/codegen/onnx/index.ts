@@ -1,17 +1,10 @@
 import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type ResultPort, type StoreName } from "../../formats/onnx.ts";
-import { fail } from "../../diagnostics/index.ts";
 import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Value } from "../../ir/graph.ts";
 import type { Sizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
 import type { Compiled } from "../tfjs/index.ts";
-import { rows, type LackingOp, type Operands, type Row, type StructureOp } from "./rows.ts";
+import { rows, type Operands, type Row, type StructureOp } from "./rows.ts";
 import { place, Writer, type HostNumber, type Node } from "./writer.ts";
-
-/** A model's file, and how many nodes of which kind it has. */
-export interface OnnxModel {
-  readonly bytes: Uint8Array;
-  readonly counts: ReadonlyMap<string, number>;
-}
 
 export interface OnnxOptions {
   /** Sizes that the file fixes; others ("sample", "position") are those of each run's inputs. */
@@ -24,12 +17,11 @@ export function onnxEntriesOf({ entries }: Module): readonly OnnxEntry[] {
 }
 
 /**
- * An entry after all passes as an ONNX model (opset 21) of ONNX's own operators. All weights are inputs: the file holds the
+ * An entry after all passes as the file of an ONNX model (opset 21) of ONNX's own operators. All weights are inputs: the file holds the
  * graph and its constants alone. Inputs and outputs bear the names of `formats/onnx.ts`. Folds and calls are written out,
- * so that layers are seen as layers. Throws CodegenError where a graph is not what the layout pass leaves, and MOE5208 at an
- * operation that ONNX has no form of.
+ * so that layers are seen as layers. Throws CodegenError where a graph is not what the layout pass leaves.
  */
-export function printOnnx({ module, manifest, doc }: Compiled, entryName: OnnxEntry, options: OnnxOptions = {}): OnnxModel {
+export function printOnnx({ module, manifest, doc }: Compiled, entryName: OnnxEntry, options: OnnxOptions = {}): Uint8Array {
   const entry = module.entries.get(entryName);
   if (!entry) throw new CodegenError(`the module has no entry "${entryName}"`);
   const printer = new Printer(module, options.sizes ?? {});
@@ -42,7 +34,7 @@ export function printOnnx({ module, manifest, doc }: Compiled, entryName: OnnxEn
 }
 
 /** A function alone, its params and results named `host/NAME` and so on by the caller: for tests and tools. */
-export function printOnnxFunction(module: Module, fn: string, names: { readonly params: readonly string[]; readonly results: readonly string[] }, options: OnnxOptions = {}): OnnxModel {
+export function printOnnxFunction(module: Module, fn: string, names: { readonly params: readonly string[]; readonly results: readonly string[] }, options: OnnxOptions = {}): Uint8Array {
   const printer = new Printer(module, options.sizes ?? {});
   const layered = (name: string) => (layer: number | undefined) => (layer === undefined ? name : `${name}/${layer}`);
   printer.write(fn, names.params.map(layered), names.results.map(layered));
@@ -82,12 +74,7 @@ function resultPorts(entry: Entry): readonly Naming[] {
   });
 }
 
-type RowOp = Exclude<OpName, StructureOp | LackingOp>;
-
-function lacking({ op, origin }: Op): never {
-  const where = origin ? ` (${origin.file}:${origin.line})` : "";
-  return fail("MOE5208", `The operation ${op}${where} has no form in ONNX.`, { help: "`moec build --for onnx` lays a program out without such operations." });
-}
+type RowOp = Exclude<OpName, StructureOp>;
 
 type Given = Node | readonly Node[] | HostNumber;
 
@@ -144,9 +131,8 @@ class Printer {
     for (const [draw, type] of w.draws) graph.input(draw, w.typeOf(type));
   }
 
-  finish(name: string, about: Parameters<Writer["graph"]["finish"]>[1]): OnnxModel {
-    const { graph } = this.#writer;
-    return { bytes: graph.finish(name, about), counts: graph.counts };
+  finish(name: string, about: Parameters<Writer["graph"]["finish"]>[1]): Uint8Array {
+    return this.#writer.graph.finish(name, about);
   }
 
   #function(name: string): NonNullable<ReturnType<Module["functions"]["get"]>> {
@@ -184,7 +170,6 @@ class Printer {
       case "fold":
         return this.#fold(op.attributes as OpAttributes["fold"], operands);
       default:
-        if (!Object.hasOwn(rows, op.op)) lacking(op);
         return this.#nodes(op as Op<RowOp>, operands);
     }
   }

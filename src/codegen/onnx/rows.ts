@@ -7,9 +7,6 @@ import { place, type HostNumber, type Node, type Writer } from "./writer.ts";
 /** Ops that are no nodes of tensors: functions, which are written out where they are called, and lists of tensors. */
 export type StructureOp = "call" | "fold" | "list" | "element" | "pack" | "unpack" | "release";
 
-/** Ops that have no row: a pass must not put them into code that is laid out for `onnx`, and a model of other code is refused. */
-export type LackingOp = never;
-
 /** How an op is written in ONNX's own operators: its nodes, and the name of its result, or the names of its results. */
 export type Row<K extends OpName> = (w: Writer, op: Op<K>, operands: Operands, result: TensorType) => string | readonly string[];
 
@@ -40,7 +37,7 @@ function counter(numbers: readonly HostNumber[]): { readonly seed: HostValue; re
   return { seed: seed!, step: step!, layer: layer! };
 }
 
-export const rows: { readonly [K in Exclude<OpName, StructureOp | LackingOp>]: Row<K> } = {
+export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
   // — leaves —
   constant: (w, op) => w.literal(op.attributes.dtype, [], [op.attributes.value]),
   table: (w, op) => w.literal(op.attributes.dtype, op.attributes.axes.map((a) => Number(a.size)), op.attributes.values),

@@ -52,11 +52,4 @@ export const backendCodes = codes({
       "The model's file was written from another spec than the program that is to run it, or from an older text of it. Build both " +
       "again with `moec build --onnx`.",
   },
-  MOE5208: {
-    severity: "error",
-    title: "operation that ONNX lacks",
-    explain:
-      "The program was laid out for a backend with an operation that cannot be written in ONNX's operators. Laid out for ONNX " +
-      "Runtime (`moec build --for onnx`, which `--backend onnx` does by itself) it computes the same without it.",
-  },
 });
