@@ -15,7 +15,7 @@ import type { Manifest } from "../src/formats/manifest.ts";
 import { MemoryHost } from "../src/formats/host.ts";
 import type { Module } from "../src/ir/graph.ts";
 import { lowerCase } from "../src/lower/index.ts";
-import { differentiate, optimize, simplify, stack } from "../src/passes/index.ts";
+import { differentiate, dispatch, machines, optimize, simplify, stack } from "../src/passes/index.ts";
 import type { Backend } from "../src/runtime/index.ts";
 import type { Tf } from "../src/runtime/program.ts";
 import { library } from "../src/cli/library.ts";
@@ -99,16 +99,16 @@ async function adapted(s: LinearSizes, which: Case, backend: BackendName): Promi
   const entry = module.entries.get("case")!;
   const trained = new Set(module.weights.filter((w) => w.trainable).map((w) => w.name));
   const wrt = entry.params.flatMap((p, i) => (p.kind === "weight" && trained.has(p.weight) ? [{ i, name: p.weight }] : p.kind === "input" && p.name === "x" ? [{ i, name: "x" }] : []));
-  // The order of the pipeline: stacked first, so that backward is born stacked.
+  // The order of the pipeline: sorted and stacked first, so that backward is born so.
   const symbols = { sample: s.samples, position: s.positions };
-  const made = differentiate(stack(simplify(module), { sizes: symbols }).module, { fn: "case", of: outputs.indexOf("total"), wrt: wrt.map(({ i }) => i), name: "step" }).module;
+  const made = differentiate(stack(dispatch(simplify(module), { sizes: symbols, machine: machines[backend] }).module, { sizes: symbols }).module, { fn: "case", of: outputs.indexOf("total"), wrt: wrt.map(({ i }) => i), name: "step" }).module;
   const fn = made.functions.get("step")!;
   // What a training step needs: the output and the gradients.
   const results = [fn.results[outputs.indexOf("output")]!, ...wrt.map((_, k) => fn.results[outputs.length + k]!)];
   const bound = [{ kind: "output", name: "output" } as const, ...wrt.map(({ name }) => ({ kind: "gradient", weight: name }) as const)];
   const functions = new Map(made.functions).set("step", { ...fn, results });
   const alone = { ...made, functions, entries: new Map([["step", { fn: "step", params: entry.params, results: bound }]]) };
-  return optimize(alone, { transposeFlags: flagCosts[backend], sizes: symbols }).module;
+  return optimize(alone, { transposeFlags: flagCosts[backend], dispatch: "never", sizes: symbols }).module;
 }
 
 /** Prints a module's functions, and loads them. */
