@@ -30,7 +30,7 @@ export async function benchAll(only: string | undefined, options: readonly strin
   try {
     for (const name of tabled) {
       for (const backend of usable) {
-        if (backend.name === "onnx" && name !== "step") {
+        if (backend.name === "onnx" && name !== "step" && name !== "sparse") {
           skipped.push(`${name} on onnx: its sides are TensorFlow.js's; npm run bench -- onnx has its own`);
           continue;
         }

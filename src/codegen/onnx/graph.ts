@@ -28,6 +28,14 @@ export interface Place {
   readonly doc: string;
 }
 
+/** What a file says of itself. */
+export interface About {
+  readonly doc: string;
+  /** The compiler's version. */
+  readonly producer: string;
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 /** A graph of ONNX while it is written: nodes in order, constants, and what goes in and out. */
 export class OnnxGraph {
   readonly #nodes: Message[] = [];
@@ -96,7 +104,7 @@ export class OnnxGraph {
   }
 
   /** The model's file. */
-  finish(name: string, { doc, producer, metadata }: { readonly doc: string; readonly producer: string; readonly metadata: Readonly<Record<string, string>> }): Uint8Array {
+  finish(name: string, { doc, producer, metadata }: About): Uint8Array {
     const graph = new Message();
     for (const node of this.#nodes) graph.bytes(1, node);
     graph.bytes(2, name);

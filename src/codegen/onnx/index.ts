@@ -1,8 +1,9 @@
-import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type ResultPort, type StoreName } from "../../formats/onnx.ts";
+import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type StoreName } from "../../formats/onnx.ts";
 import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Value } from "../../ir/graph.ts";
 import type { Sizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
 import type { Compiled } from "../tfjs/index.ts";
+import type { About } from "./graph.ts";
 import { rows, type Operands, type Row, type StructureOp } from "./rows.ts";
 import { place, Writer, type HostNumber, type Node } from "./writer.ts";
 
@@ -29,12 +30,23 @@ export function printOnnx({ module, manifest, doc }: Compiled, entryName: OnnxEn
   return printer.finish(`${manifest.adapter}.${entryName}`, {
     doc: doc ?? "",
     producer: manifest.moec,
-    metadata: { "moec.adapter": manifest.adapter, "moec.entry": entryName, "moec.spec": manifest.spec.file, "moec.sha256": manifest.spec.sha256 },
+    metadata: {
+      "moec.adapter": manifest.adapter,
+      "moec.entry": entryName,
+      "moec.spec": manifest.spec.file,
+      "moec.sha256": manifest.spec.sha256,
+    },
   });
 }
 
+/** What a function's params and results are called. */
+export interface OnnxNames {
+  readonly params: readonly string[];
+  readonly results: readonly string[];
+}
+
 /** A function alone, its params and results named `host/NAME` and so on by the caller: for tests and tools. */
-export function printOnnxFunction(module: Module, fn: string, names: { readonly params: readonly string[]; readonly results: readonly string[] }, options: OnnxOptions = {}): Uint8Array {
+export function printOnnxFunction(module: Module, fn: string, names: OnnxNames, options: OnnxOptions = {}): Uint8Array {
   const printer = new Printer(module, options.sizes ?? {});
   const layered = (name: string) => (layer: number | undefined) => (layer === undefined ? name : `${name}/${layer}`);
   printer.write(fn, names.params.map(layered), names.results.map(layered));
@@ -44,7 +56,13 @@ export function printOnnxFunction(module: Module, fn: string, names: { readonly 
 /** The name of a param or result, or of its tensor of a layer. */
 type Naming = (layer: number | undefined) => string;
 
-const stores: { readonly [K in Exclude<Entry["params"][number]["kind"], "input">]: StoreName } = { weight: "weights", gradient: "gradients", moment1: "moment1", moment2: "moment2", statistic: "gradients" };
+const stores: { readonly [K in Exclude<Entry["params"][number]["kind"], "input">]: StoreName } = {
+  weight: "weights",
+  gradient: "gradients",
+  moment1: "moment1",
+  moment2: "moment2",
+  statistic: "gradients",
+};
 
 function inputPorts(module: Module, entry: Entry, entryName: OnnxEntry): readonly Naming[] {
   const { params } = module.functions.get(entry.fn)!;
@@ -68,8 +86,8 @@ function resultPorts(entry: Entry): readonly Naming[] {
     if (binding.kind === "input") throw new CodegenError("an entry returns an input");
     const name = bindingName(binding);
     return (layer) => {
-      const port: ResultPort = binding.kind === "output" ? { kind: "output", name } : { kind: "store", store: stores[binding.kind], name, ...(layer === undefined ? {} : { layer }) };
-      return resultName(port);
+      if (binding.kind === "output") return resultName({ kind: "output", name });
+      return resultName({ kind: "store", store: stores[binding.kind], name, ...(layer === undefined ? {} : { layer }) });
     };
   });
 }
@@ -131,7 +149,7 @@ class Printer {
     for (const [draw, type] of w.draws) graph.input(draw, w.typeOf(type));
   }
 
-  finish(name: string, about: Parameters<Writer["graph"]["finish"]>[1]): Uint8Array {
+  finish(name: string, about: About): Uint8Array {
     return this.#writer.graph.finish(name, about);
   }
 

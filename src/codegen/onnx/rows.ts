@@ -48,8 +48,8 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
     return typeof size === "number" ? w.literal("f32", [], [size]) : w.cast(w.graph.node("Squeeze", [w.length(size)]), "f32");
   },
   // Drawn on the host and given as inputs: the same numbers as everywhere.
-  random: (w, op, { numbers }, result) => w.drawn(portName({ kind: "draw", distribution: op.attributes.distribution, stream: op.attributes.stream, ...counter(numbers) }), result),
-  chance: (w, op, { numbers }, result) => w.drawn(portName({ kind: "chance", least: op.attributes.least, stream: op.attributes.stream, ...counter(numbers) }), result),
+  random: (w, { attributes: { distribution, stream } }, { numbers }, result) => w.drawn(portName({ kind: "draw", distribution, stream, ...counter(numbers) }), result),
+  chance: (w, { attributes: { least, stream } }, { numbers }, result) => w.drawn(portName({ kind: "chance", least, stream, ...counter(numbers) }), result),
 
   // — elementwise —
   neg: direct("Neg"),
@@ -113,7 +113,10 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
   // — products —
   dot: (w, op, { tensors: [a, b] }) => {
     // ONNX Runtime makes one node of a transpose of the last two axes and the product that reads it.
-    const turned = (x: Node): string => w.graph.node("Transpose", [x.name], { perm: [...x.type.axes.keys()].map((i, _, all) => (i < all.length - 2 ? i : 2 * all.length - 3 - i)) });
+    const turned = (x: Node): string => {
+      const [columns, rows, ...batch] = [...x.type.axes.keys()].reverse();
+      return w.graph.node("Transpose", [x.name], { perm: [...batch.reverse(), columns!, rows!] });
+    };
     const { transposeA = false, transposeB = false } = op.attributes;
     return w.graph.node("MatMul", [transposeA ? turned(a!) : a!.name, transposeB ? turned(b!) : b!.name]);
   },
@@ -141,7 +144,10 @@ export const rows: { readonly [K in Exclude<OpName, StructureOp>]: Row<K> } = {
     return w.graph.node("Concat", tensors.map((x, i) => w.ordered(x, order.map((n, k) => (k === at ? axes[i]! : n)))), { axis: at });
   },
   // From the last to before the first, and no end is so far: the least int64 that JavaScript writes exactly.
-  reverse: (w, op, { tensors: [x] }) => w.graph.node("Slice", [x!.name, w.integers([-1]), w.integers([Number.MIN_SAFE_INTEGER]), w.integers([place(x!, op.attributes.axis)]), w.integers([-1])]),
+  reverse: (w, op, { tensors: [x] }) => {
+    const [from, to, axis, by] = [-1, Number.MIN_SAFE_INTEGER, place(x!, op.attributes.axis), -1].map((n) => w.integers([n]));
+    return w.graph.node("Slice", [x!.name, from!, to!, axis!, by!]);
+  },
 
   // — indexing —
   gather: (w, op, { tensors: [table, indices] }) => {
