@@ -30,6 +30,10 @@ export async function benchAll(only: string | undefined, options: readonly strin
   try {
     for (const name of tabled) {
       for (const backend of usable) {
+        if (backend.name === "onnx" && name !== "step" && name !== "sparse") {
+          skipped.push(`${name} on onnx: its sides are TensorFlow.js's; npm run bench -- onnx has its own`);
+          continue;
+        }
         const file = join(folder, `${name}-${backend.name}.json`);
         const { status, signal } = spawnSync(process.execPath, [process.argv[1]!, name, "--backend", backend.name, "--rows", file, ...options], { stdio: "inherit" });
         if (status === 0) parts.push(JSON.parse(readFileSync(file, "utf8")) as Rows);

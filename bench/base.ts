@@ -4,13 +4,13 @@
  * the passes and the printer that make the adapter's own step.
  */
 import type { CheckedAdapter, ElaborationContext } from "../src/check/index.ts";
-import { exportNames, printTfjs } from "../src/codegen/index.ts";
+import { exportNames, printOnnx, printTfjs } from "../src/codegen/index.ts";
 import { flagCosts, type BackendName } from "../src/formats/backends.ts";
 import type { Manifest } from "../src/formats/manifest.ts";
 import type { Entry, GraphFunction, Module, Op, OpAttributes, Value, Weight } from "../src/ir/graph.ts";
 import { lower } from "../src/lower/index.ts";
 import { machines, optimize } from "../src/passes/index.ts";
-import type { CompiledProgram, Tf } from "../src/runtime/program.ts";
+import type { CompiledProgram } from "../src/runtime/program.ts";
 import { runText } from "../src/cli/load.ts";
 
 /** The name under which the first layer's input stands among the weights: it is what the gradient is taken to. */
@@ -19,15 +19,16 @@ export const firstInput = "first_input";
 /** A step of the base. Its `gradients` wants the first layer's input as a weight, and returns its gradient. */
 export interface BaseStep {
   readonly module: Module;
-  create(tf: Tf): ReturnType<CompiledProgram["create"]>;
+  readonly program: CompiledProgram;
 }
 
 export async function compileBase(context: ElaborationContext, adapter: CheckedAdapter, backend: BackendName): Promise<BaseStep> {
   const bare: CheckedAdapter = { ...adapter, plan: { ...adapter.plan, sites: new Map(), unfrozen: new Set(), groups: [] } };
   const { module } = optimize(fromFirstInput(lower(context, bare)), { transposeFlags: flagCosts[backend], machine: machines[backend] });
-  const text = await printTfjs([{ module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" } } as Manifest }], { types: false, format: false, form: "function" });
+  const compiled = { module, manifest: { adapter: "Base", spec: { file: "bench.moe", sha256: "" }, moec: "" } as Manifest };
+  const text = await printTfjs([compiled], { types: false, format: false, form: "function" });
   const code = runText(text)[exportNames(["Base"])[0]!] as CompiledProgram;
-  return { module, create: (tf) => code.create(tf) };
+  return { module, program: { ...code, onnx: async (entry) => printOnnx(compiled, entry) } };
 }
 
 /** The entry `train` with what its first layers carry as a param of its own, bound to a weight that is trained. */

@@ -1,10 +1,11 @@
 /**
  *     npm run bench                      the table: linear, memory, growth, step and sparse on every usable backend
  *     npm run bench -- --quick           the same at small sizes, into build/bench/results
- *     npm run bench -- onnx --install    a prototype: the same graphs on ONNX Runtime beside wasm
+ *     npm run bench -- onnx              one adapted linear on ONNX Runtime beside wasm
  *     npm run bench -- NAME [options]    one benchmark; the heads of the files beside this one list the options
  *
- * wasm runs on one thread, whatever machine this is, unless MOEC_WASM_THREADS says otherwise: ratios stay comparable.
+ * wasm and ONNX Runtime run on one thread, whatever machine this is, unless MOEC_WASM_THREADS or MOEC_ONNX_THREADS says
+ * otherwise: ratios stay comparable.
  */
 import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -17,9 +18,6 @@ import { benchLinear, profileLinear } from "./linear.ts";
 import { machine, type Measured } from "./measure.ts";
 import { benchMemory } from "./memory.ts";
 import { benchOnnxLinear } from "./onnx/linear.ts";
-import { benchPassing } from "./onnx/overhead.ts";
-import { installOnnxRuntime, onnxRuntime } from "./onnx/runtime.ts";
-import { benchOnnxStep } from "./onnx/step.ts";
 import { installNeighbours } from "./neighbours.ts";
 import { bars, curves, describe, report, type Bar } from "./report.ts";
 import { cases, settingOf, type Case, type LinearSizes } from "./sides.ts";
@@ -51,6 +49,7 @@ const { positionals, values } = parseArgs({
 });
 
 process.env["MOEC_WASM_THREADS"] ||= "1";
+process.env["MOEC_ONNX_THREADS"] ||= "1";
 const backend = (values.backend ?? "wasm") as BackendName;
 const { quick } = values;
 /** Quick numbers are no results: they do not overwrite any. */
@@ -192,25 +191,16 @@ async function compiler(): Promise<void> {
   await report(folder, "compiler", result, bars({ title: "The compiler next to others, on files of equal length", bars: all, scales: "logarithmic" }));
 }
 
-/** A prototype: what moec's graphs take on ONNX Runtime. */
+/** One adapted linear on ONNX Runtime beside wasm. */
 async function onnx(): Promise<void> {
-  const ort = onnxRuntime();
-  if (!ort) return;
   const turns = rounds(11);
-  const layer = await benchOnnxLinear(ort, linearSizes(), turns);
-  const step = await benchOnnxStep(ort, "examples/loramoe.moe", 16, 32, turns);
-  const passing = [await benchPassing(ort, 1, 1, turns), await benchPassing(ort, 100, 32 * 1024, turns), await benchPassing(ort, 1, 1024 * 2752, turns)];
-  const print = (title: string, sides: readonly Measured[]): void => console.log(["", title, ...sides.map(row)].join("\n"));
-  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
-  console.log(`\n${describe(layer.machine)}, load ${loadavg()[0]!.toFixed(1)}; ONNX Runtime beside wasm; ${turns} interleaved rounds`);
-  print(`one adapted linear, ${settingOf(layer.sizes)}, forward and backward`, layer.sides);
-  console.log(`relative error ${layer.error.toExponential(1)} to the interpreter, ${layer.errorToWasm.toExponential(1)} to wasm; session ${layer.sessionMs.toFixed(0)} ms, file ${megabytes(layer.modelBytes)}`);
-  console.log(`the process grows by ${megabytes(layer.memory.session)} for the session and ${megabytes(layer.memory.run)} for its first run; by ${megabytes(layer.memory.wasm)} for the first run on wasm`);
-  print(`a training step of ${step.spec}, ${step.samples} × ${step.positions} tokens`, step.sides);
-  console.log(`relative error ${step.error.toExponential(1)} to the interpreter; sessions ${step.sessionMs.toFixed(0)} ms, files ${megabytes(step.modelBytes)}; loss after all rounds ${step.losses.join(" and ")}`);
-  for (const p of passing) print(`a call that passes ${p.tensors} tensors of ${p.elements} elements in and out`, p.sides);
-  const drawn: Bar[] = [...layer.sides.map((side) => ({ ...side, group: "one adapted linear" })), ...step.sides.map((side) => ({ ...side, group: `a step of ${step.spec}` }))];
-  await report(folder, "onnx", { layer, step, passing }, bars({ title: "moec's graphs on ONNX Runtime beside wasm", bars: drawn, scales: "own" }));
+  const experts = (values.experts ?? (quick ? "1,8" : "1,8,64")).split(",").map(Number);
+  const result = await benchOnnxLinear({ ...linearSizes(), experts: 8 }, experts, turns);
+  console.log(`\n${describe(result.machine)}, load ${loadavg()[0]!.toFixed(1)}; ONNX Runtime beside wasm; ${turns} interleaved rounds\none adapted linear, ${settingOf(result.sizes)}, forward and backward`);
+  for (const side of [...result.sides, ...result.experts]) console.log(row(side));
+  console.log(`relative error ${result.error.toExponential(1)} to the interpreter; a session takes ${result.sessionMs.toFixed(0)} ms, its file ${(result.modelBytes / 1e3).toFixed(0)} kB`);
+  const drawn: Bar[] = [...result.sides.map((side) => ({ ...side, group: "one adapted linear" })), ...result.experts.map((side) => ({ ...side, group: "moec on one thread, by experts" }))];
+  await report(folder, "onnx", result, bars({ title: `One adapted linear on ONNX Runtime beside wasm\n${settingOf(result.sizes)}`, bars: drawn, scales: "own" }));
 }
 
 /** The table's benchmarks in processes of their own, and what they tell. Where sizes are lists, one linear has the first. */
@@ -233,5 +223,5 @@ if (!run) {
   console.error(`there is no benchmark "${what}"; there are: ${Object.keys(benchmarks).join(", ")}; without a name ${tabled.join(", ")} make a table`);
   process.exit(2);
 }
-if (values.install) (run === onnx ? installOnnxRuntime : installNeighbours)();
+if (values.install) installNeighbours();
 await run();

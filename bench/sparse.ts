@@ -11,8 +11,8 @@ import { type Module, ModuleBuilder, type Type, type Value, axis, tensor } from 
 import { type DispatchOptions, type Work, dispatch, differentiate, machines, optimize, simplify, stack } from "../src/passes/index.ts";
 import { flagCosts } from "../src/formats/backends.ts";
 import { startBackend, type Backend, type BackendName } from "../src/runtime/index.ts";
-import { racing } from "./linear.ts";
-import { interleave, machine, type Measured } from "./measure.ts";
+import { interleave, machine, type Measured, type Side } from "./measure.ts";
+import { opened } from "./onnx/linear.ts";
 import { functionsOf } from "./sides.ts";
 import type { CurveGroup } from "./report.ts";
 import { type Row, type Rows, amount } from "./table.ts";
@@ -144,10 +144,9 @@ async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<Sp
   const graph = graphOf(s);
   const report = dispatch(simplify(graph), { machine: machines[backend.name] }).report.find((r) => r.before);
   const values = new Map<string, Tensor>();
-  const sides: { readonly step: () => Tensor[]; readonly given: Tensor[] }[] = [];
+  const sides: { readonly step: () => Promise<Tensor[]>; readonly given: Tensor[] }[] = [];
   for (const how of ["never", "always"] as const) {
     const module = stepOf(graph, how, backend.name);
-    const step = (await functionsOf(tf, module))["step"]!;
     const given = module.functions.get("step")!.params.map((p, i): Tensor => {
       const binding = module.entries.get("step")!.params[i]!;
       const name = binding.kind === "input" ? binding.name : "weight" in binding ? (module.weights.find((w) => w.name === binding.weight)?.layoutOf ?? binding.weight) : "";
@@ -158,14 +157,31 @@ async function pointOf(backend: Backend, s: Setting, rounds: number): Promise<Sp
       // Only frozen matrices are asked for in another order.
       return known.shape.join() === shape.join() ? known : tf.transpose(known);
     });
-    sides.push({ step: () => step(...given), given });
+    sides.push({ step: await stepOn(backend, module, given), given });
   }
-  await agree(backend, sides[0]!.step(), sides[1]!.step());
-  const named = (name: string, i: number) => racing(backend, name, { names: [], step: sides[i]!.step });
+  await agree(backend, await sides[0]!.step(), await sides[1]!.step());
+  const named = (name: string, i: number): Side => ({
+    name,
+    run: async () => {
+      const results = await sides[i]!.step();
+      for (const t of results) await backend.read(t);
+      for (const t of results) t.dispose();
+    },
+  });
   const [dense, sorted] = (await interleave([named(sideNames.dense, 0), named(sideNames.sorted, 1)], rounds, 1)) as [Measured, Measured];
   tf.dispose([...values.values(), ...sides.flatMap((side) => side.given)].filter((t) => !t.isDisposed));
   const point: SparsePoint = { what: s.what, experts: s.experts, rank: s.rank, chosen: s.chosen, dense, sorted, takes: report?.sorted ? "sorted" : "dense", ...(report?.before && report.after ? { work: { dense: report.before, sorted: report.after } } : {}) };
   return point;
+}
+
+/** A module's step on a backend: as generated code, or as a model. */
+async function stepOn({ tf, onnx }: Backend, module: Module, given: readonly Tensor[]): Promise<() => Promise<Tensor[]>> {
+  if (!onnx) {
+    const step = (await functionsOf(tf, module))["step"]!;
+    return async () => step(...given);
+  }
+  const { session, feeds } = await opened(onnx.ort, { module, args: given }, onnx.threads);
+  return async () => Object.values(await session.run(feeds)).map((t) => tf.tensor(t.data, [...t.dims]));
 }
 
 /** Both sides give the same numbers, but for what float32 leaves of sums in another order. */

@@ -13,8 +13,9 @@ import { readFileSync } from "node:fs";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { library } from "../src/cli/library.ts";
 import { runText } from "../src/cli/load.ts";
-import { checkText, chooseAdapter, compileAdapter, printProgram } from "../src/compiler/index.ts";
+import { checkText, chooseAdapter, compileAdapter, printOnnxEntry, printProgram } from "../src/compiler/index.ts";
 import { prepareBatch, upload } from "../src/runtime/batch.ts";
+import { entriesOn } from "../src/runtime/onnx.ts";
 import type { Example } from "../src/runtime/data/examples.ts";
 import { NodeHost } from "../src/runtime/files/index.ts";
 import { disposeStore, layOutForTraining, openCheckpoint, placeWeights, startBackend, trainRun, type Backend, type BackendName, type Model, type TensorFile } from "../src/runtime/index.ts";
@@ -100,7 +101,7 @@ export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const code = runText(await printProgram(compiled, { types: false, format: false, form: "function" }))[compiled.exportName] as CompiledProgram;
   const manifest = { ...code.manifest, train: { ...code.manifest.train, batch: setting.samples, accumulate: 1, length: setting.positions } };
   const placed = await placeWeights({ manifest, backend, base: setting.tensors, seed: 1 });
-  const model: Model = { manifest, entries: code.create(tf), backend, weights: placed };
+  const model: Model = { manifest, entries: entriesOn(backend, { ...code, onnx: async (entry) => printOnnxEntry(compiled, entry) }), backend, weights: placed };
   layOutForTraining(model);
   const { weights } = model;
   const examples = randomExamples(setting, manifest.base.vocabulary, manifest.kinds);
@@ -109,13 +110,13 @@ export async function race(backend: Backend, setting: Setting): Promise<Raced> {
   const host = { seed: 1, draw: 0, lossScale: 1 / batch.counted, balanceScale: 1, step: 0, steps: 1 };
 
   const base = await compileBase(program.checked.context, adapter, backend.name);
-  const baseEntries = base.create(tf);
+  const baseEntries = entriesOn(backend, base.program);
   const embedded = await embeddings(backend, setting, input.tokens);
   const own: Tensor[] = [];
   const ofBase: WeightStore = Object.fromEntries(base.module.weights.map((w) => [w.name, w.name === firstInput ? embedded : inLayout(tf, w, compiled.module.weights, weights, own)]));
 
   const once = async (entries: typeof model.entries, store: WeightStore): Promise<number> => {
-    const made = entries.gradients(store, input, host);
+    const made = await entries.gradients(store, input, host);
     const [loss] = await backend.read(made.loss);
     disposeStore(made.gradients);
     for (const t of [made.loss, made.balance, made.usage]) t.dispose();

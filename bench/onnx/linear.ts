@@ -1,127 +1,115 @@
 /**
- * One adapted linear layer on ONNX Runtime beside wasm: the same graph after all passes, written as ONNX and as generated
- * code, forward and backward with the input's gradient. All sides in one process, interleaved.
+ * One adapted linear layer on ONNX Runtime beside wasm: the same graph after all passes, as an ONNX model and as generated
+ * code, forward and backward with the input's gradient; on one thread and on two; and with more experts. All sides in one
+ * process, interleaved. (`step --backend onnx` measures whole models.)
  *
- *     npm run bench -- onnx [--install] [--rounds 11]
+ *     npm run bench -- onnx [--rounds 11] [--experts 1,8,64]
  */
 import type { Tensor as TfTensor } from "@tensorflow/tfjs-core";
+import { printOnnxFunction } from "../../src/codegen/index.ts";
 import { interpret, tensorOf, type Arg, type Module, type Tensor } from "../../src/ir/index.ts";
 import { evaluateSize } from "../../src/ir/size.ts";
+import { openSession, type Ort, type OrtSession, type OrtTensor, type OrtTensors } from "../../src/runtime/backends/ort.ts";
 import { startBackend, type Backend } from "../../src/runtime/index.ts";
 import { interleave, machine, type Measured, type Side } from "../measure.ts";
 import { frozen, generated, makeData, type LinearSizes } from "../sides.ts";
-import { difference, onnxEntry, type Numbers, type OnnxEntry } from "./entry.ts";
-import { Graph } from "./model.ts";
-import { open, resultsOf, type Feeds, type Ort, type Session } from "./runtime.ts";
+import { productModel } from "./product.ts";
+
+type Numbers = Float32Array | Int32Array;
 
 export interface OnnxLinear {
   readonly sizes: LinearSizes;
   readonly machine: ReturnType<typeof machine>;
   /** Greatest difference from the float64 interpreter at a small size, relative to each result's greatest element. */
   readonly error: number;
-  /** The same from wasm, at the measured size. */
-  readonly errorToWasm: number;
-  readonly modelBytes: number;
-  /** Milliseconds to make a session of it. */
+  /** Milliseconds to make a session of it, and bytes of its file. */
   readonly sessionMs: number;
-  /** Bytes by which the process grows: for the session, and for its first run; and for the first run on wasm. */
-  readonly memory: { readonly session: number; readonly run: number; readonly wasm: number };
+  readonly modelBytes: number;
   readonly sides: readonly Measured[];
-}
-
-/** The step on ONNX Runtime, of params in order. */
-function onnxStep(ort: Ort, module: Module, s: LinearSizes, args: readonly Numbers[], threads: number, baseInFile = true): Promise<OnnxEntry> {
-  const { params } = module.entries.get("step")!;
-  return onnxEntry(ort, module, "step", { sizes: symbols(s), threads, baseInFile, value: (binding) => args[params.indexOf(binding)]! });
+  /** moec's step on one thread, by the number of experts. */
+  readonly experts: readonly (Measured & { readonly experts: number })[];
 }
 
 const symbols = (s: LinearSizes): Record<string, number> => ({ sample: s.samples, position: s.positions });
+const numbersOf = (t: TfTensor): Numbers => t.dataSync().slice() as Numbers;
 
-/** The frozen layer alone: y = xW and dx = CWᵀ with both layouts in the file. */
-async function onnxFrozen(ort: Ort, s: LinearSizes, W: Float32Array, Wt: Float32Array, threads: number): Promise<Session> {
-  const T = s.samples * s.positions;
-  const g = new Graph();
-  g.input("x", { type: "f32", dims: [T, s.in] });
-  g.input("C", { type: "f32", dims: [T, s.out] });
-  g.initializer("W", { type: "f32", dims: [s.in, s.out] }, W);
-  g.initializer("Wt", { type: "f32", dims: [s.out, s.in] }, Wt);
-  g.output(g.node("MatMul", ["x", "W"], {}, "y"), { type: "f32", dims: [T, s.out] });
-  g.output(g.node("MatMul", ["C", "Wt"], {}, "dx"), { type: "f32", dims: [T, s.in] });
-  return open(ort, g.finish("frozen"), threads);
+/** The function `step` of a module as a model, opened, with what it is given. */
+export async function opened(ort: Ort, { module, args }: { readonly module: Module; readonly args: readonly TfTensor[] }, threads: number, sizes: Record<string, number> = {}): Promise<{ readonly session: OrtSession; readonly feeds: OrtTensors; readonly bytes: number; readonly ms: number }> {
+  const fn = module.functions.get("step")!;
+  const bytes = printOnnxFunction(module, "step", { params: fn.params.map((_, i) => `host/p${i}`), results: fn.results.map((_, i) => `result/r${i}`) }, { sizes });
+  const start = performance.now();
+  const session = await openSession(ort, bytes, threads);
+  const ms = performance.now() - start;
+  const feeds: Record<string, OrtTensor> = {};
+  args.forEach((t, i) => {
+    if (session.inputNames.includes(`host/p${i}`)) feeds[`host/p${i}`] = new ort.Tensor(t.dtype === "int32" ? "int32" : "float32", numbersOf(t), t.shape);
+  });
+  return { session, feeds, bytes: bytes.length, ms };
 }
-
-const numbersOf = (tensors: readonly TfTensor[]): Numbers[] => tensors.map((t) => t.dataSync().slice() as Numbers);
-
-/** The results in the entry's order. */
-const ordered = (entry: OnnxEntry, got: Feeds): Numbers[] => entry.outputs.map((o) => got[o[0]!]!.data);
 
 /** ONNX Runtime against the interpreter, which computes in float64, at a size that it can do. */
-async function check(ort: Ort, backend: Backend): Promise<number> {
+async function check(ort: Ort, { tf }: Backend): Promise<number> {
   const small: LinearSizes = { samples: 4, positions: 16, in: 48, out: 72, experts: 8, rank: 4 };
-  const { module, args: given } = await generated(backend, small, makeData(backend.tf, small), "loramoe");
-  const args = numbersOf(given);
-  const fn = module.functions.get("step")!;
-  const inputs = fn.params.map(({ type }, i): Arg => {
-    if (type.kind !== "tensor") throw new Error("the step of a linear takes tensors only");
-    const axes = Object.fromEntries(type.axes.map((a) => [a.name, evaluateSize(a.size, symbols(small))]));
-    return tensorOf(axes, args[i]!, type.dtype);
-  });
+  const { module, args } = await generated({ tf, name: "onnx" }, small, makeData(tf, small), "loramoe");
+  const inputs = argsOf(module, args, symbols(small));
   const want = interpret(module, "step", inputs) as readonly Tensor[];
-  const step = await onnxStep(ort, module, small, args, 1);
-  const got = ordered(step, await step.run());
-  await step.session.release();
-  return difference(got, want.map((t) => t.data));
+  const { session, feeds } = await opened(ort, { module, args }, 1);
+  const got = await session.run(feeds);
+  await session.release();
+  return Math.max(...want.map(({ data }, k) => {
+    const found = got[`result/r${k}`]!.data;
+    let [off, scale] = [0, 0];
+    for (let i = 0; i < data.length; i++) [off, scale] = [Math.max(off, Math.abs(data[i]! - found[i]!)), Math.max(scale, Math.abs(data[i]!))];
+    return scale === 0 ? off : off / scale;
+  }));
 }
 
-export async function benchOnnxLinear(ort: Ort, s: LinearSizes, rounds: number): Promise<OnnxLinear> {
+function argsOf(module: Module, args: readonly TfTensor[], sizes: Record<string, number>): Arg[] {
+  return module.functions.get("step")!.params.map(({ type }, i): Arg => {
+    if (type.kind !== "tensor") throw new Error("the step of a linear takes tensors only");
+    return tensorOf(Object.fromEntries(type.axes.map((a) => [a.name, evaluateSize(a.size, sizes)])), numbersOf(args[i]!), type.dtype);
+  });
+}
+
+export async function benchOnnxLinear(s: LinearSizes, experts: readonly number[], rounds: number): Promise<OnnxLinear> {
+  const { onnx } = await startBackend("onnx");
+  const { ort } = onnx!;
   const backend = await startBackend("wasm");
   const { tf } = backend;
   const error = await check(ort, backend);
   const data = makeData(tf, s);
   const moec = await generated(backend, s, data, "loramoe");
-  const { module } = moec;
-  const args = numbersOf(moec.args);
-  const [W, Wt, x, C] = numbersOf([data.W, data.Wt, data.x, data.C]) as Float32Array[];
+  const ours = await generated({ tf, name: "onnx" }, s, data, "loramoe");
   const T = s.samples * s.positions;
-  const frozenFeeds = { x: new ort.Tensor("float32", x!, [T, s.in]), C: new ort.Tensor("float32", C!, [T, s.out]) };
-
+  const given = (t: TfTensor, dims: readonly number[]): OrtTensor => new ort.Tensor("float32", numbersOf(t), dims);
+  const products = { x: given(data.x, [T, s.in]), W: given(data.W, [s.in, s.out]), C: given(data.C, [T, s.out]), Wt: given(data.Wt, [s.out, s.in]) };
   const onWasm = (name: string, make: () => TfTensor[]): Side => ({
     name,
     run: async () => {
       const results = make();
-      // Every result is read, as the other sides give theirs to the host.
+      // Every result is read, as ONNX Runtime gives its to the host.
       for (const t of results) await backend.read(t);
       for (const t of results) t.dispose();
     },
   });
-  const onOnnx = (name: string, session: Session, feeds: Feeds, into?: Feeds): Side => ({ name, run: async () => void (await session.run(feeds, into)) });
-
-  const resident = (): number => process.memoryUsage.rss();
-  const start = resident();
-  const reference = moec.step();
-  const wasmGrowth = resident() - start;
-  const beforeSession = resident();
-  const two = await onnxStep(ort, module, s, args, 2);
-  const beforeRun = resident();
-  const errorToWasm = difference(ordered(two, await two.run()), numbersOf(reference));
-  const memory = { session: beforeRun - beforeSession, run: resident() - beforeRun, wasm: wasmGrowth };
-  for (const t of reference) t.dispose();
-  const one = await onnxStep(ort, module, s, args, 1);
-  const given = await onnxStep(ort, module, s, args, 1, false);
-  const [frozenTwo, frozenOne] = [await onnxFrozen(ort, s, W!, Wt!, 2), await onnxFrozen(ort, s, W!, Wt!, 1)];
-
-  const sides = await interleave(
-    [
-      onWasm("wasm, frozen layer", frozen(tf, data).step),
-      onWasm("wasm, moec", moec.step),
-      onOnnx("ONNX Runtime, 1 thread, frozen layer", frozenOne, frozenFeeds, resultsOf(ort, frozenOne)),
-      onOnnx("ONNX Runtime, 1 thread, moec", one.session, one.feeds, resultsOf(ort, one.session)),
-      onOnnx("ONNX Runtime, 1 thread, moec, new results", one.session, one.feeds),
-      onOnnx("ONNX Runtime, 1 thread, moec, base as inputs", given.session, given.feeds, resultsOf(ort, given.session)),
-      onOnnx("ONNX Runtime, 2 threads, frozen layer", frozenTwo, frozenFeeds, resultsOf(ort, frozenTwo)),
-      onOnnx("ONNX Runtime, 2 threads, moec", two.session, two.feeds, resultsOf(ort, two.session)),
-    ],
-    rounds,
-  );
-  return { sizes: s, machine: machine(), error, errorToWasm, modelBytes: two.bytes.length, sessionMs: two.sessionMs, memory, sides };
+  const onOnnx = (name: string, session: OrtSession, feeds: OrtTensors): Side => ({ name, run: async () => void (await session.run(feeds)) });
+  const sides: Side[] = [onWasm("wasm, frozen layer", frozen(tf, data).step), onWasm("wasm, moec", moec.step)];
+  const one = await opened(ort, ours, 1);
+  for (const threads of [1, 2]) {
+    const name = `ONNX Runtime, ${threads} thread${threads > 1 ? "s" : ""}`;
+    sides.push(onOnnx(`${name}, frozen layer`, await openSession(ort, productModel, threads), products));
+    const { session, feeds } = threads === 1 ? one : await opened(ort, ours, threads);
+    sides.push(onOnnx(`${name}, moec`, session, feeds));
+    const fixed = await opened(ort, ours, threads, symbols(s));
+    sides.push(onOnnx(`${name}, moec, sizes fixed in the file`, fixed.session, fixed.feeds));
+  }
+  const grown: Side[] = [];
+  for (const e of experts) {
+    const sizes = { ...s, experts: e };
+    const { session, feeds } = await opened(ort, await generated({ tf, name: "onnx" }, sizes, makeData(tf, sizes), "loramoe"), 1);
+    grown.push(onOnnx(`E=${e}`, session, feeds));
+  }
+  const measured = await interleave(sides, rounds);
+  const growth = await interleave(grown, rounds);
+  return { sizes: s, machine: machine(), error, modelBytes: one.bytes, sessionMs: one.ms, sides: measured, experts: growth.map((m, i) => ({ ...m, experts: experts[i]! })) };
 }

@@ -1,7 +1,7 @@
 import { relative, resolve } from "node:path";
 import { compileFunction } from "node:vm";
 import type { CheckedAdapter } from "../check/index.ts";
-import { chooseAdapter, compileAdapter, printProgram, type Compiled, type Program } from "../compiler/index.ts";
+import { chooseAdapter, compileAdapter, printOnnxEntry, printProgram, type Compiled, type Program } from "../compiler/index.ts";
 import { DiagnosticError, fail } from "../diagnostics/index.ts";
 import { plain } from "../formats/json.ts";
 import { decodeText, parseJsonFile } from "../formats/text.ts";
@@ -65,7 +65,7 @@ export async function executable(chosen: Chosen, backend: BackendName): Promise<
   const text = await printProgram(compiled, { types: false, format: false, form: "function" });
   const code = runText(text)[compiled.exportName] as CompiledProgram | undefined;
   if (!code) throw new Error(`the generated module exports no ${compiled.exportName}`);
-  return { compiled, code };
+  return { compiled, code: { ...code, onnx: async (entry) => printOnnxEntry(compiled, entry) } };
 }
 
 /** Runs what was printed as a function, with this process's own runtime: one runtime and one TensorFlow.js in a process. */
@@ -138,6 +138,7 @@ async function readRun(host: NodeHost, folder: string): Promise<RunFile> {
 /** Starts the backend, compiles the adapter for it, and places base and adapter on it. */
 export async function load(terminal: Terminal, chosen: Chosen, options: RunOptions, saved?: string): Promise<{ readonly adapter: Adapter; readonly compiled: Compiled }> {
   const backend = await startBackend(options.backend ?? "auto", {
+    models: true,
     onSkip: (report) => terminal.say(terminal.color.dim(`${report.name} is passed over: ${report.reason ?? "it computes in software"}`)),
   });
   terminal.say(terminal.color.dim(`backend ${backend.name}: ${backend.device}`));

@@ -139,6 +139,7 @@ program
   .addOption(forOption())
   .option("--explain", "says what the passes rewrote")
   .option("--graph", "also writes X.graph.txt, the graph after all passes")
+  .option("--onnx", "also writes X.ENTRY.onnx, each entry as an ONNX model")
   .addHelpText("after", examples("moec build loramoe.moe -o src/generated", "moec build loramoe.moe -o src/generated --for tfjs-node"))
   .action(action(async () => (await import("./commands/build.ts")).build));
 

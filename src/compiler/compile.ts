@@ -1,7 +1,8 @@
 import type { CheckedAdapter } from "../check/index.ts";
-import { manifestOf, printDeclarations, printTfjs, exportNames, type TfjsOptions } from "../codegen/index.ts";
+import { manifestOf, onnxEntriesOf, printDeclarations, printOnnx, printTfjs, exportNames, type TfjsOptions } from "../codegen/index.ts";
 import { everyBackend, flagCosts, type BackendName } from "../formats/backends.ts";
 import type { Manifest, TrainSettings } from "../formats/manifest.ts";
+import type { OnnxEntry } from "../formats/onnx.ts";
 import { printModule, type Module } from "../ir/index.ts";
 import type { Sizes } from "../ir/size.ts";
 import { lower } from "../lower/index.ts";
@@ -107,6 +108,16 @@ function placesOf(module: Module): readonly string[] {
 /** The training graph over TensorFlow.js: `X.moe.ts`, or the same as plain JavaScript. */
 export function printProgram(compiled: Compiled, options: Pick<TfjsOptions, "types" | "format" | "runtimeImport" | "form">): Promise<string> {
   return printTfjs([compiled], options);
+}
+
+/** `X.ENTRY.onnx`: an entry as a model of ONNX, for whatever samples and positions. */
+export function printOnnxEntry(compiled: Compiled, entry: OnnxEntry): Uint8Array {
+  return printOnnx(compiled, entry);
+}
+
+/** The entries of a program that there are models of. */
+export function onnxEntriesIn({ module }: Compiled): readonly OnnxEntry[] {
+  return onnxEntriesOf(module);
 }
 
 /** `X.d.moe.ts`: literal types of groups, kinds, weights and shapes. */

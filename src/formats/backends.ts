@@ -1,5 +1,5 @@
 /** The backends, fastest first: the order in which `auto` tries them (measured in docs/backends.md). */
-export const backendNames = ["tfjs-node-gpu", "tfjs-node", "webgpu", "wasm", "cpu"] as const;
+export const backendNames = ["tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "wasm", "cpu"] as const;
 
 export type BackendName = (typeof backendNames)[number];
 
@@ -13,10 +13,11 @@ export type BackendName = (typeof backendNames)[number];
  *   to 1.5. So flags serve small operands, whose transpose would mostly be the start of a kernel, and frozen matrices lie
  *   there in both layouts.
  * - WebGPU's kernel loads single numbers instead of vectors of four where the right operand is flagged.
- * - cuBLAS takes either layout as it is: one copy of each frozen matrix will do.
+ * - cuBLAS takes either layout as it is, and ONNX Runtime packs either as fast: one copy of each frozen matrix will do.
  */
 export const flagCosts: { readonly [B in BackendName]: number | false } = {
   "tfjs-node-gpu": 0,
+  onnx: 0,
   "tfjs-node": 1.5,
   webgpu: 1.5,
   wasm: false,

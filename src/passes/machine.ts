@@ -23,6 +23,7 @@ export const machines = {
   cpu: { flopsPerByte: 0.5, flopsPerKernel: 3e4 },
   "tfjs-node": { flopsPerByte: 11, flopsPerKernel: 4e6 },
   "tfjs-node-gpu": null,
+  onnx: { flopsPerByte: 8, flopsPerKernel: 1e6 },
   webgpu: null,
 } as const satisfies Readonly<Record<BackendName, Machine | null>>;
 

@@ -12,6 +12,7 @@ import { evaluateModel, type EvaluateOptions, type EvaluationReport } from "./ev
 import { generateTokens, type SampleOptions, type StopReason } from "./generate.ts";
 import type { StepMetrics } from "./metrics.ts";
 import type { OutputHost } from "./output.ts";
+import { entriesOn, onnxFiles } from "./onnx.ts";
 import type { CompiledProgram } from "./program.ts";
 import { RunFolder } from "./run-folder.ts";
 import { disposeStore, type Model } from "./store.ts";
@@ -37,6 +38,8 @@ export interface LoadOptions extends StartOptions, NoticeOption {
   readonly host?: OutputHost;
   /** Takes a base that holds NaN or infinities as it is. */
   readonly allowNan?: boolean;
+  /** The folder into which `moec build --onnx` wrote the program's models: the backend `onnx` runs them. */
+  readonly onnx?: string;
   /** Told of every tensor placed, of how many. */
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -109,10 +112,11 @@ export class Adapter<Group extends string = string, Kind extends string = string
     const base = await openCheckpoint(host, options.base, { allowNan: options.allowNan ?? false });
     requireSameBase(manifest, base.config, joinPath(options.base, "config.json"));
     const adapter = options.adapter === undefined ? undefined : await openAdapter(host, options.adapter, manifest, options.onNotice);
-    const backend = typeof options.backend === "object" ? options.backend : await startBackend(options.backend ?? "auto", options);
+    const models = program.onnx ?? (options.onnx === undefined ? undefined : onnxFiles(host, options.onnx, manifest));
+    const backend = typeof options.backend === "object" ? options.backend : await startBackend(options.backend ?? "auto", { ...options, models: models !== undefined });
     const seed = options.seed ?? manifest.train.seed;
     const { onProgress } = options;
-    const entries = program.create(backend.tf);
+    const entries = entriesOn(backend, program, models);
     try {
       const weights = await placeWeights({ manifest, backend, base, seed, ...(adapter ? { adapter } : {}), ...(onProgress ? { onProgress } : {}) });
       return new Adapter({ manifest, entries, backend, weights }, options, host, base.config);

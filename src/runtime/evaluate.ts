@@ -65,7 +65,7 @@ export async function evaluateModel(model: Model, examples: readonly Example[], 
     options.signal?.throwIfAborted();
     const batch = prepareBatch(sorted.slice(start, start + size), manifest, widths);
     const input = upload(tf, batch);
-    const result = entries.evaluate(model.weights, input, progress);
+    const result = await entries.evaluate(model.weights, input, progress);
     disposeBatch(input);
     const packed = tf.tidy(() => {
       const usage = groups > 0 ? [tf.reshape(result.usage, [batch.samples * groups])] : [];

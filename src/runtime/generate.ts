@@ -69,7 +69,7 @@ export async function* generateTokens(model: Model, prompt: readonly number[], o
       kind: tf.tensor1d([kind], "int32"),
       fields: Object.fromEntries(fields.map(({ name, values }) => [name, tf.tensor1d([options.fields![name]!], values === undefined ? "float32" : "int32")])),
     };
-    const { logits } = entries.logits(model.weights, input);
+    const { logits } = await entries.logits(model.weights, input);
     const last = tf.slice(logits, [0, text.length - 1, 0], [1, 1, -1]) as unknown as Tensor2D;
     for (const tensor of [input.tokens, input.mask, input.prompt, input.kind, ...Object.values(input.fields), logits]) tensor.dispose();
     let scores: Float32Array;

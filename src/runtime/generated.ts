@@ -2,14 +2,15 @@
  * What generated code calls beside TensorFlow.js itself. Every helper borrows its arguments and returns tensors that the
  * caller owns; what it makes on the way is freed before it returns (`addInto` alone consumes what it is given, and says so).
  */
-import type { Scalar, Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor1D } from "@tensorflow/tfjs-core";
 import { Adapter } from "./adapter.ts";
-import { randomAtLeast, randomNormal, randomUniform } from "./backends/random.ts";
+import { chanceValues, randomValues } from "./draws.ts";
 import { floatOf, onWasm, onWebGPU } from "./portable.ts";
 import type { BatchInput, CompiledProgram, Tf, WeightStore } from "./program.ts";
 import type { AdapterProgram, AdapterTypes } from "./typed.ts";
 
 export { collect, dispatch, groupedDot, groupedOuter, spread } from "./grouped.ts";
+export { noBalance, noUsage } from "./nothing.ts";
 export { broadcastOf, cosOf, floatOf, reverseOf, sinOf, transposeOf, whereOf } from "./portable.ts";
 
 // What generated TypeScript names, so that this module alone is enough for it.
@@ -63,22 +64,14 @@ export function addInto<T extends Tensor>(tf: Tf, total: T, term: T): T {
   return sum;
 }
 
-/** Layers of a module are fewer than this: the interpreter's `LAYERS_PER_STREAM`, so that both draw the same numbers. */
-const LAYERS_PER_STREAM = 4096;
-
 /** Counter-based numbers, f32 [shape]: a function of (seed, step, stream, layer) alone. */
 export function random(tf: Tf, distribution: "uniform" | "normal", seed: number, step: number, layer: number, stream: number, shape: number[]): Tensor {
-  const values = new Float32Array(shape.reduce((n, size) => n * size, 1));
-  const draw = distribution === "uniform" ? randomUniform : randomNormal;
-  draw(values, seed, step, stream * LAYERS_PER_STREAM + layer);
-  return tf.tensor(values, shape, "float32");
+  return tf.tensor(randomValues(distribution, seed, step, layer, stream, shape), shape, "float32");
 }
 
 /** bool [shape]: whether the uniform numbers that `random` would give are at least `least`; a byte each, made at once. */
 export function chance(tf: Tf, least: number, seed: number, step: number, layer: number, stream: number, shape: number[]): Tensor {
-  const values = new Uint8Array(shape.reduce((n, size) => n * size, 1));
-  randomAtLeast(values, least, seed, step, stream * LAYERS_PER_STREAM + layer);
-  return tf.tensor(values, shape, "bool");
+  return tf.tensor(chanceValues(least, seed, step, layer, stream, shape), shape, "bool");
 }
 
 /** log(softmax(x)) along the last axis, without the tape that `tf.logSoftmax` prepares. */
@@ -152,14 +145,4 @@ export function scatterAdd(tf: Tf, indices: Tensor, updates: Tensor, rows: numbe
     const sums = tf.scatterND(tf.reshape(indices, [indices.size, 1]), tf.reshape(updates, [indices.size, width]), [rows, width]);
     return tf.reshape(sums, [rows, ...rest]);
   });
-}
-
-/** `usage` where nothing is routed: f32 [sample, 0]. */
-export function noUsage(tf: Tf, perSample: Tensor): Tensor2D {
-  return tf.tensor2d([], [perSample.shape[0]!, 0], "float32");
-}
-
-/** `balance` where nothing is balanced. */
-export function noBalance(tf: Tf): Scalar {
-  return tf.scalar(0);
 }

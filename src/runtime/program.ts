@@ -1,5 +1,6 @@
 import type * as tfjs from "@tensorflow/tfjs-core";
 import type { Manifest } from "../formats/manifest.ts";
+import type { OnnxEntry } from "../formats/onnx.ts";
 
 /** The TensorFlow.js that generated code calls: every backend shares this interface. */
 export type Tf = typeof tfjs;
@@ -94,9 +95,19 @@ export interface Entries {
   dispose(): void;
 }
 
+/** The same functions as they run on a backend: some give their results later. What is disposed of must not be running. */
+export type RunningEntries = {
+  readonly [K in keyof Entries]: (...args: Parameters<Entries[K]>) => ReturnType<Entries[K]> | Promise<ReturnType<Entries[K]>>;
+};
+
+/** The ONNX model of an entry, as bytes of its file. Asked for once, when the entry is first run. */
+export type OnnxModels = (entry: OnnxEntry) => Promise<Uint8Array>;
+
 /** What a generated module exports for each adapter, before a backend is chosen. */
 export interface CompiledProgram {
   readonly manifest: Manifest;
+  /** Its entries as ONNX models, for the backend `onnx`. */
+  readonly onnx?: OnnxModels;
   /** Places the module's constants on the backend and returns its functions. */
   create(tf: Tf): Entries;
 }

@@ -1,7 +1,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { Manifest, ManifestWeight } from "../formats/manifest.ts";
 import type { Backend } from "./backends/types.ts";
-import type { Entries, WeightStore, Progress } from "./program.ts";
+import type { RunningEntries, WeightStore, Progress } from "./program.ts";
 
 /**
  * A model that lives on a backend: what training, evaluation and generation share. `weights` is replaced by every
@@ -9,7 +9,7 @@ import type { Entries, WeightStore, Progress } from "./program.ts";
  */
 export interface Model {
   readonly manifest: Manifest;
-  readonly entries: Entries;
+  readonly entries: RunningEntries;
   readonly backend: Backend;
   weights: WeightStore;
   /** How far this model was trained here; absent before, and for one that was loaded. */

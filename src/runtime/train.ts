@@ -86,7 +86,7 @@ export async function* trainRun(options: TrainOptions): AsyncGenerator<StepMetri
       const started = performance.now();
       const batches = next;
       whole = false;
-      const { updated, reading } = launch(model, moments, batches, { seed, step, steps, accumulate });
+      const { updated, reading } = await launch(model, moments, batches, { seed, step, steps, accumulate });
       // While the device works, the host makes the next step's batches.
       next = step + 1 < steps ? prepare(step + 1) : [];
       let values: HostMetrics;
@@ -129,12 +129,12 @@ interface Moments {
 }
 
 /** Starts the work of one step and the read of its numbers. Old weights and moments stay, in case the step is no good. */
-function launch(
+async function launch(
   { manifest, entries, backend, weights }: Model,
   moments: Moments,
   batches: readonly HostBatch[],
   host: { readonly seed: number; readonly step: number; readonly steps: number; readonly accumulate: number },
-): { readonly updated: Updated; readonly reading: Promise<HostMetrics> } {
+): Promise<{ readonly updated: Updated; readonly reading: Promise<HostMetrics> }> {
   const { tf } = backend;
   const counted = batches.reduce((n, b) => n + b.counted, 0);
   const usage: Tensor2D[] = [];
@@ -148,9 +148,9 @@ function launch(
     b.dispose();
     return sum;
   };
-  batches.forEach((batch, i) => {
+  for (const [i, batch] of batches.entries()) {
     const input = upload(tf, batch);
-    const part = entries.gradients(weights, input, {
+    const part = await entries.gradients(weights, input, {
       seed: host.seed,
       draw: host.step * host.accumulate + i,
       lossScale: counted === 0 ? 0 : 1 / counted,
@@ -164,13 +164,13 @@ function launch(
     usage.push(part.usage);
     if (gradients === undefined) gradients = part.gradients;
     else {
-      const sum = entries.accumulate(gradients, part.gradients);
+      const sum = await entries.accumulate(gradients, part.gradients);
       disposeStore(gradients);
       disposeStore(part.gradients);
       gradients = sum;
     }
-  });
-  const updated = entries.update(changingStore(manifest, weights), gradients!, moments.first, moments.second, { step: host.step, steps: host.steps });
+  }
+  const updated = await entries.update(changingStore(manifest, weights), gradients!, moments.first, moments.second, { step: host.step, steps: host.steps });
   disposeStore(gradients!);
   return { updated, reading: readMetrics(backend, { loss: loss!, balance: balance!, lr: updated.lr, norm: updated.norm, usage }) };
 }

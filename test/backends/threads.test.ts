@@ -11,7 +11,8 @@ import { launch } from "../../src/runtime/backends/launch.ts";
 import { nodeHost } from "../../src/runtime/backends/node/host.ts";
 import { findPackage } from "../../src/runtime/backends/node/packages.ts";
 import { probeInChild } from "../../src/runtime/backends/node/probe.ts";
-import { startThreaded, wasmThreads, type WasmPackage } from "../../src/runtime/backends/node/threads.ts";
+import { onnxThreads, wasmThreads } from "../../src/runtime/backends/node/cores.ts";
+import { startThreaded, type WasmPackage } from "../../src/runtime/backends/node/threads.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "moec-threads-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -37,6 +38,13 @@ describe("how many threads", () => {
 
   it.each([["1", 1], ["5", 5], ["8", 8]])("MOEC_WASM_THREADS=%s, whatever the machine has", (wanted, threads) => {
     expect(wasmThreads({ MOEC_WASM_THREADS: wanted }, { available: 2, quota: "50000 100000" })).toBe(threads);
+  });
+
+  it("ONNX Runtime takes half too, of however many, or what MOEC_ONNX_THREADS says", () => {
+    expect([1, 2, 4, 64].map((available) => onnxThreads({}, { available }))).toEqual([1, 1, 2, 32]);
+    expect(onnxThreads({}, { available: 64, quota: "400000 100000\n" })).toBe(2);
+    expect(onnxThreads({ MOEC_ONNX_THREADS: "12", MOEC_WASM_THREADS: "3" }, { available: 2 })).toBe(12);
+    for (const wanted of ["0", "two", "1.5", "9999"]) expect(() => onnxThreads({ MOEC_ONNX_THREADS: wanted }, { available: 2 })).toThrow(expect.objectContaining({ diagnostics: [expect.objectContaining({ code: "MOE5205" })] }));
   });
 
   it.each(["0", "9", "-1", "1.5", "two", "1e0", " 2", "0x2"])("MOEC_WASM_THREADS=%s is refused", async (wanted) => {

@@ -58,7 +58,7 @@ describe("npm run bench", () => {
   });
 
   it("says by name what is skipped", () => {
-    for (const name of ["tfjs-node-gpu", "tfjs-node", "webgpu", "cpu"]) expect(said).toContain(`skipped: ${name}: `);
+    for (const name of ["tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "cpu"]) expect(said).toContain(`skipped: ${name}: `);
     expect(said).toContain("skipped: compiler: ");
   });
 

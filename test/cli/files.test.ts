@@ -128,6 +128,16 @@ describe("build", () => {
     for (const name of readdirSync(path("generated/again"))) expect(readFileSync(path(`generated/again/${name}`), "utf8")).toBe(readFileSync(path(`generated/deep/${name}`), "utf8"));
   });
 
+  it("writes a model for each entry where ONNX is asked for", async () => {
+    const run = await moec(["build", "loramoe.moe", "-o", "generated/onnx", "--onnx", "--json"], { cwd });
+    expect(run).toMatchObject({ code: 0, stderr: "" });
+    const models = ["accumulate", "evaluate", "gradients", "logits", "update"].map((entry) => `loramoe.${entry}.onnx`);
+    expect(readdirSync(path("generated/onnx")).filter((n) => n.endsWith(".onnx")).sort()).toEqual(models);
+    expect((JSON.parse(run.stdout) as { files: string[] }).files).toEqual(expect.arrayContaining(models.map((m) => `generated/onnx/${m}`)));
+    const { spec } = JSON.parse(readFileSync(path("generated/onnx/loramoe.moe.json"), "utf8")) as { spec: { sha256: string } };
+    for (const model of models) expect(readFileSync(path(`generated/onnx/${model}`)).includes(spec.sha256), model).toBe(true);
+  });
+
   it("lays code out for a backend, and says so in it", async () => {
     expect((await moec(["build", "loramoe.moe", "-o", "generated/gpu", "--for", "tfjs-node-gpu"], { cwd })).code).toBe(0);
     expect(readFileSync(path("generated/gpu/loramoe.moe.ts"), "utf8").split("\n")[0]).toContain("laid out for tfjs-node-gpu");

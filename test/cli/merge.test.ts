@@ -60,7 +60,7 @@ async function logits({ model, manifest }: Adapter, { kind = -1, fields = {} }: 
     kind: tf.tensor1d([kind], "int32"),
     fields: Object.fromEntries((manifest.fields ?? []).map((f) => [f.name, tf.tensor1d([fields[f.name]!], f.values === undefined ? "float32" : "int32")])),
   };
-  const { logits: found } = model.entries.logits(model.weights, input as never);
+  const { logits: found } = await model.entries.logits(model.weights, input as never);
   const values = Array.from(await backend.read(found));
   found.dispose();
   return values;

@@ -36,7 +36,7 @@ describe("wrong usage ends with 2 and one diagnostic", () => {
     ["a misspelt command of help", ["help", "trian"], /unknown command "trian"/, /did you mean "train"\?/],
     ["a misspelt option", ["train", "a.moe", "--stpes", "3"], /unknown option "--stpes"/, /did you mean "--steps"\?/],
     ["a misspelt choice", ["train", "a.moe", "--backend", "wsam"], /argument "wsam" is invalid/, /did you mean "wasm"\?/],
-    ["another choice altogether", ["train", "a.moe", "--backend", "tpu-pod"], /argument "tpu-pod" is invalid/, /tfjs-node-gpu, tfjs-node, webgpu, wasm, cpu/],
+    ["another choice altogether", ["train", "a.moe", "--backend", "tpu-pod"], /argument "tpu-pod" is invalid/, /tfjs-node-gpu, onnx, tfjs-node, webgpu, wasm, cpu/],
     ["a missing argument", ["check"], /missing required argument "files"/, /moec check --help/],
     ["a missing option", ["build", "a.moe"], /"-o, --out <folder>" not specified/, /moec build --help/],
     ["an argument too many", ["doctor", "me"], /too many arguments/, /moec doctor --help/],
@@ -94,7 +94,7 @@ describe("doctor", () => {
     const run = await moec(["doctor", "--json"], { cwd });
     expect(run.code).toBe(0);
     const { auto, backends } = JSON.parse(run.stdout) as { auto: string; backends: { name: string; usable: boolean; reason?: string }[] };
-    expect(backends.map((b) => b.name)).toEqual(["tfjs-node-gpu", "tfjs-node", "webgpu", "wasm", "cpu"]);
+    expect(backends.map((b) => b.name)).toEqual(["tfjs-node-gpu", "onnx", "tfjs-node", "webgpu", "wasm", "cpu"]);
     expect(backends.find((b) => b.name === "wasm")).toMatchObject({ usable: true });
     for (const b of backends) if (!b.usable) expect(b.reason).toBeTruthy();
     expect(backends.find((b) => b.name === auto)?.usable).toBe(true);

@@ -6,6 +6,8 @@ import { type Arg, axis, type Axis, Builder, type Data, interpret, listOf, type 
 import { randomNormal, randomUniform } from "../../src/runtime/backends/random.ts";
 import { printTfjs } from "../../src/codegen/index.ts";
 import { rows } from "../../src/codegen/tfjs/rows.ts";
+import { available } from "../support/require.ts";
+import { runOnnx } from "./onnx.ts";
 import { clean, compilers, complaints, free, load, manifest, put, runtimePath, scratch, tf } from "./run.ts";
 
 const sizes: Record<string, number> = { sample: 2, position: 3 };
@@ -145,6 +147,8 @@ const cases: readonly Case[] = [
   { name: "constants as results", ops: ["constant"], params: [], write: (b) => [b.constant(-0.5), b.constant(1), b.constant(3, "i32"), b.constant(1, "bool")] },
 ];
 
+const random = { uniform: randomUniform, normal: randomNormal };
+
 function tolerance(got: ArrayLike<number>, want: Data): number {
   let scale = 0;
   let worst = 0;
@@ -156,20 +160,25 @@ function tolerance(got: ArrayLike<number>, want: Data): number {
   return worst / Math.max(scale, 1e-30);
 }
 
+/** What a result shows, wherever it was computed. */
+interface Shown {
+  readonly shape: readonly number[];
+  readonly dtype: string;
+  readonly data: ArrayLike<number>;
+}
+
 function compare(got: unknown, want: Arg, type: Value["type"]): void {
   if (type.kind === "list") return (want as readonly Tensor[]).forEach((w, i) => compare((got as unknown[])[i], w, type.of));
-  const t = got as tfjs.Tensor;
+  const { shape, dtype, data } = got as Shown;
   const w = want as Tensor;
-  expect(t.shape).toEqual(w.axes.map((a) => a.size));
-  expect(t.dtype).toBe(w.dtype === "f32" ? "float32" : w.dtype === "i32" ? "int32" : "bool");
-  const data = t.dataSync();
+  expect(shape).toEqual(w.axes.map((a) => a.size));
+  expect(dtype).toBe(w.dtype === "f32" ? "float32" : w.dtype === "i32" ? "int32" : "bool");
   if (w.dtype === "f32") expect(tolerance(data, w.data)).toBeLessThanOrEqual(1e-5);
   else expect(Array.from(data, Number)).toEqual(Array.from(w.data));
 }
 
 /** Runs a function on the device and in the interpreter; nothing but the results may be left on the device. */
-export async function check(module: Module, fn: string, args: readonly Arg[]): Promise<void> {
-  const random = { uniform: randomUniform, normal: randomNormal };
+async function checkGenerated(module: Module, fn: string, args: readonly Arg[]): Promise<void> {
   const want = interpret(module, fn, args, { random });
   const before = tf.memory().numTensors;
   const loaded = await load(module);
@@ -180,13 +189,25 @@ export async function check(module: Module, fn: string, args: readonly Arg[]): P
   const types = module.functions.get(fn)!.results.map((r) => r.type);
   const results = types.length === 1 ? [out] : (out as unknown[]);
   const made = types.reduce((n, t) => n + (t.kind === "list" ? t.count : 1), 0);
-  types.forEach((type, i) => compare(results[i], want[i]!, type));
+  const show = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(show);
+    const { shape, dtype, dataSync } = value as tfjs.Tensor;
+    return { shape, dtype, data: dataSync.call(value) };
+  };
+  types.forEach((type, i) => compare(show(results[i]), want[i]!, type));
   const left = tf.memory().numTensors - start;
   free(results);
   free(given);
   loaded.dispose();
   expect({ left, constants: tf.memory().numTensors - before }).toEqual({ left: made, constants: 0 });
   expect(constants).toBeGreaterThanOrEqual(0);
+}
+
+/** Runs a function as a model of ONNX Runtime, the same file for whatever sizes, and in the interpreter. */
+async function checkOnnx(module: Module, fn: string, args: readonly Arg[]): Promise<void> {
+  const want = interpret(module, fn, args, { random });
+  const got = await runOnnx(module, fn, args);
+  module.functions.get(fn)!.results.forEach(({ type }, i) => compare(got[i], want[i]!, type));
 }
 
 /** Frees after the last use everything that is not returned, as the release pass does. */
@@ -199,9 +220,13 @@ export function define(m: ModuleBuilder, name: string, write: (b: Builder) => re
   });
 }
 
-for (const backend of ["cpu", "wasm"]) {
-  describe(`operations on ${backend}`, () => {
+const hasOnnx = await available("onnx");
+
+for (const backend of ["cpu", "wasm", "onnx"]) {
+  describe.skipIf(backend === "onnx" && !hasOnnx)(`operations on ${backend}`, () => {
+    const check = backend === "onnx" ? checkOnnx : checkGenerated;
     beforeAll(async () => {
+      if (backend === "onnx") return;
       await tf.setBackend(backend);
       await tf.ready();
     });

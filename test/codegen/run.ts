@@ -9,7 +9,8 @@ import type { Manifest } from "../../src/formats/manifest.ts";
 import { printTfjs } from "../../src/codegen/index.ts";
 import type { Arg, Module, Tensor } from "../../src/ir/index.ts";
 import * as runtime from "../../src/runtime/generated.ts";
-import type { Tf } from "../../src/runtime/program.ts";
+import { printOnnxEntry, type Compiled } from "../../src/compiler/index.ts";
+import type { CompiledProgram, Tf } from "../../src/runtime/program.ts";
 
 export const tf: Tf = tfCore;
 export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -53,6 +54,11 @@ export async function loadText(text: string): Promise<Record<string, never>> {
   const bound = text.replace(/^import \{([^}]*)\} from "[^"]*";$/m, (_, names: string) => `const {${names}} = globalThis.moecRuntime;`);
   const url = `data:text/javascript;base64,${Buffer.from(bound).toString("base64")}`;
   return (await import(/* @vite-ignore */ url)) as never;
+}
+
+/** A program with its models beside it, for the backend that runs those. */
+export function withModels(code: CompiledProgram, compiled: Compiled): CompiledProgram {
+  return { ...code, onnx: async (entry) => printOnnxEntry(compiled, entry) };
 }
 
 const cache = join(root, "node_modules/.cache/moec-codegen", String(process.pid));

@@ -7,7 +7,7 @@ import { chooseAdapter, compileAdapter, loadProgram, printProgram } from "../../
 import { NodeHost } from "../../src/runtime/files/index.ts";
 import { Adapter, type BackendName } from "../../src/runtime/index.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
-import { loadText } from "../codegen/run.ts";
+import { loadText, withModels } from "../codegen/run.ts";
 import { python } from "../support/require.ts";
 
 /** What logits are compared on. */
@@ -33,7 +33,8 @@ export async function ourLogits(spec: string, backend: BackendName, adapterFolde
   expect(program.diagnostics.filter((d) => d.severity === "error")).toEqual([]);
   const checked = chooseAdapter(program, undefined);
   const compiled = await compileAdapter(program, checked);
-  const code = (await loadText(await printProgram(compiled, { types: false, format: false, runtimeImport: "moec/runtime" })))[compiled.exportName] as unknown as CompiledProgram;
+  const text = await printProgram(compiled, { types: false, format: false, runtimeImport: "moec/runtime" });
+  const code = withModels((await loadText(text))[compiled.exportName] as unknown as CompiledProgram, compiled);
   const adapter = await Adapter.load(code, { base: program.basePath(checked), backend, ...(adapterFolder === undefined ? {} : { adapter: adapterFolder }) });
   const { tf } = adapter.backend;
   const tokenizer = await adapter.tokenizer;
@@ -42,7 +43,7 @@ export async function ourLogits(spec: string, backend: BackendName, adapterFolde
     const ids = [...tokenizer.encode(text, { special: true })];
     const shape: [number, number] = [1, ids.length];
     const input = { tokens: tf.tensor2d(ids, shape, "int32"), targets: tf.zeros(shape, "int32"), lossMask: tf.zeros(shape), mask: tf.ones(shape), kind: tf.tensor1d([-1], "int32") };
-    const { logits } = adapter.model.entries.logits(adapter.model.weights, input as never);
+    const { logits } = await adapter.model.entries.logits(adapter.model.weights, input as never);
     all.ids.push(ids);
     all.logits.push(Array.from(await adapter.backend.read(logits)));
     tf.dispose([logits, ...Object.values(input)]);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Adapter, MemoryOutput, readManifest, startBackend, type Backend, type LoadOptions, type StepMetrics } from "../../src/runtime/index.ts";
-import { fastTestBackends } from "../support/backends.ts";
+import { codeTestBackends } from "../support/backends.ts";
 import { collect, refused, snapshot } from "./support.ts";
 import { baseFolder, manifest, tinyProgram, VOCAB, type TinyOptions } from "./tiny.ts";
 
@@ -33,7 +33,7 @@ const files = (): [string, Uint8Array | string][] => [
   ["data/train.jsonl", jsonl],
 ];
 
-describe.each(fastTestBackends)("an adapter on %s", (name) => {
+describe.each(codeTestBackends)("an adapter on %s", (name) => {
   let backend: Backend;
   beforeAll(async () => {
     backend = await startBackend(name);

@@ -78,8 +78,8 @@ describe.each(testBackends)("measuring on %s", (name) => {
   it("works without groups and kinds, and refuses no data", async () => {
     const model = { ...counted(backend), manifest: { ...manifest, groups: [], kinds: [] } };
     const { evaluate } = model.entries;
-    const bare: Model = { ...model, entries: { ...model.entries, evaluate: (w, input, host) => {
-      const found = evaluate(w, input, host);
+    const bare: Model = { ...model, entries: { ...model.entries, evaluate: async (w, input, host) => {
+      const found = await evaluate(w, input, host);
       found.usage.dispose();
       return { ...found, usage: backend.tf.tensor2d([], [input.kind.shape[0], 0]) };
     } } };

@@ -17,13 +17,13 @@ describe("the hand-written program that these tests train", () => {
       const data = Float32Array.from(await backend.read(tensors[index]!));
       data[at]! += by;
       tensors[index] = tf.tensor(data, tensors[index]!.shape);
-      const result = model.entries.gradients({ ...model.weights, [name]: tensors.length === 1 ? tensors[0]! : tensors }, input, host);
+      const result = await model.entries.gradients({ ...model.weights, [name]: tensors.length === 1 ? tensors[0]! : tensors }, input, host);
       return (await backend.read(result.loss))[0]! + (await backend.read(result.balance))[0]!;
     };
     // B starts at zero, where A's gradient is zero: move it.
     const moved = tensorsOf(model.weights["layers.proj.B"]!).map((b) => tf.tensor(Float32Array.from({ length: b.size }, (_, i) => Math.sin(i)), b.shape));
     model.weights = { ...model.weights, "layers.proj.B": moved };
-    const { gradients } = model.entries.gradients(model.weights, input, host);
+    const { gradients } = await model.entries.gradients(model.weights, input, host);
     for (const [name, index, at] of [["bias", 0, 3], ["layers.proj.A", 0, 4], ["layers.proj.A", 1, 17], ["layers.proj.B", 0, 5], ["layers.proj.B", 1, 30], ["layers.proj.router", 0, 2], ["layers.proj.router", 1, 7]] as const) {
       const slope = ((await shifted(name, index, at, 0.02)) - (await shifted(name, index, at, -0.02))) / 0.04;
       const found = (await backend.read(tensorsOf(gradients[name]!)[index]!))[at]!;

@@ -6,14 +6,14 @@ import { MemoryOutput } from "../../src/runtime/output.ts";
 import { RunFolder } from "../../src/runtime/run-folder.ts";
 import type { Model } from "../../src/runtime/store.ts";
 import { trainRun, type TrainOptions } from "../../src/runtime/train.ts";
-import { fastTestBackends } from "../support/backends.ts";
+import { codeTestBackends } from "../support/backends.ts";
 import { collect, disposeModel, refused, settings, snapshot, tinyModel } from "./support.ts";
 import { examples, tinyProgram, type TinyOptions } from "./tiny.ts";
 
 /** What must not differ between two runs: everything but times. */
 const numbers = (steps: readonly StepMetrics[]): unknown[] => steps.map(({ seconds: _, tokensPerSecond: __, ...rest }) => rest);
 
-describe.each(fastTestBackends)("training on %s", (name) => {
+describe.each(codeTestBackends)("training on %s", (name) => {
   let backend: Backend;
   const models: Model[] = [];
   beforeAll(async () => {

@@ -6,13 +6,14 @@ import { startBackend, type Backend } from "../../src/runtime/backends/index.ts"
 import type { Example } from "../../src/runtime/data/examples.ts";
 import { evaluateModel } from "../../src/runtime/evaluate.ts";
 import { MemoryOutput } from "../../src/runtime/output.ts";
+import { entriesOn } from "../../src/runtime/onnx.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
 import { RunFolder } from "../../src/runtime/run-folder.ts";
 import type { Model } from "../../src/runtime/store.ts";
 import { trainRun } from "../../src/runtime/train.ts";
 import { placeWeights, tensorFileOf } from "../../src/runtime/weights.ts";
 import { baseFolder, checkSource, llamaShapes, spec } from "../check/support.ts";
-import { loadText, runtimePath } from "../codegen/run.ts";
+import { loadText, runtimePath, withModels } from "../codegen/run.ts";
 import { numbers, tensorsOf } from "../passes/support.ts";
 import { collect, disposeModel, snapshot } from "../runtime/support.ts";
 import { fastTestBackends } from "../support/backends.ts";
@@ -133,7 +134,7 @@ describe.each(fastTestBackends)("states on %s", (name) => {
     backend = await startBackend(name);
     const program = await checkSource(text);
     const made = await compileAdapter(program, program.checked.adapters[0]!);
-    compiled = (await loadText(await printProgram(made, { types: false, format: false, runtimeImport: runtimePath })) as unknown as Record<string, CompiledProgram>)[made.exportName]!;
+    compiled = withModels((await loadText(await printProgram(made, { types: false, format: false, runtimeImport: runtimePath })) as unknown as Record<string, CompiledProgram>)[made.exportName]!, made);
   });
   afterAll(async () => {
     models.forEach(disposeModel);
@@ -146,7 +147,7 @@ describe.each(fastTestBackends)("states on %s", (name) => {
   })();
   async function fresh(seed: number, adapter?: Parameters<typeof placeWeights>[0]["adapter"]): Promise<Model> {
     const weights = await placeWeights({ manifest: compiled.manifest, backend, base, seed, ...(adapter ? { adapter } : {}) });
-    const model: Model = { manifest: compiled.manifest, entries: compiled.create(backend.tf), backend, weights };
+    const model: Model = { manifest: compiled.manifest, entries: entriesOn(backend, compiled), backend, weights };
     models.push(model);
     return model;
   }

@@ -18,3 +18,6 @@ export const testBackends: readonly BackendName[] = (process.env["MOEC_TEST_BACK
  * than wasm.
  */
 export const fastTestBackends: readonly BackendName[] = testBackends.filter((name) => name !== "webgpu");
+
+/** Of these, those that run TensorFlow.js's code: for programs that are written by hand, of which there are no ONNX models. */
+export const codeTestBackends: readonly BackendName[] = fastTestBackends.filter((name) => name !== "onnx");

@@ -5,12 +5,13 @@ import { probeInChild } from "../../src/runtime/backends/node/probe.ts";
 
 /**
  * Parts that a test may need and a machine with nothing but Node lacks:
- * native: @tensorflow/tfjs-node works; webgpu: WebGPU works, on whatever device; torch, peft: Python imports them;
+ * native: @tensorflow/tfjs-node works; webgpu: WebGPU works, on whatever device; onnx: onnxruntime-node works;
+ * torch, peft, checker: Python imports them (the last is PyPI's onnx, whose checker knows what a model file must be);
  * browser: there is a Chromium; shared: the folder of oracles and checkpoints beside the repository.
  */
-export type Part = "native" | "webgpu" | "torch" | "peft" | "browser" | "shared";
+export type Part = "native" | "webgpu" | "onnx" | "torch" | "peft" | "checker" | "browser" | "shared";
 
-const parts: readonly Part[] = ["native", "webgpu", "torch", "peft", "browser", "shared"];
+const parts: readonly Part[] = ["native", "webgpu", "onnx", "torch", "peft", "checker", "browser", "shared"];
 
 /** The parts that must be there: MOEC_REQUIRE, a list with commas. CI names them all, so nothing is skipped silently. */
 export const required: readonly Part[] = (process.env["MOEC_REQUIRE"] ?? "")
@@ -45,10 +46,14 @@ async function look(part: Part): Promise<string | undefined> {
       return works("tfjs-node", ["@tensorflow/tfjs-node"]);
     case "webgpu":
       return works("webgpu", ["webgpu", "@tensorflow/tfjs-backend-webgpu"]);
+    case "onnx":
+      return works("onnx", ["onnxruntime-node"]);
     case "torch":
       return imports("torch");
     case "peft":
       return imports("peft");
+    case "checker":
+      return imports("onnx");
     case "browser":
       return existsSync(chromium) ? undefined : `there is no ${chromium} (MOEC_CHROMIUM names another)`;
     case "shared":
@@ -56,7 +61,7 @@ async function look(part: Part): Promise<string | undefined> {
   }
 }
 
-async function works(name: "tfjs-node" | "webgpu", packages: readonly string[]): Promise<string | undefined> {
+async function works(name: "tfjs-node" | "webgpu" | "onnx", packages: readonly string[]): Promise<string | undefined> {
   const missing = packages.filter((p) => !findPackage(p));
   if (missing.length > 0) return `${missing.join(" and ")} not installed`;
   const report = await probeInChild(name);

@@ -9,7 +9,7 @@ import type { BackendName } from "../../src/formats/backends.ts";
 import { identityOf, type RunIdentity } from "../../src/runtime/identity.ts";
 import { Adapter, startBackend, type Backend, type Row } from "../../src/runtime/index.ts";
 import type { CompiledProgram } from "../../src/runtime/program.ts";
-import { clean, compilers, complaints, loadText, runtimePath, scratch } from "../codegen/run.ts";
+import { clean, compilers, complaints, loadText, runtimePath, scratch, withModels } from "../codegen/run.ts";
 import { fastTestBackends } from "../support/backends.ts";
 
 const host = new NodeHost();
@@ -45,7 +45,7 @@ async function loaded(file: string, backend: Backend, madeFor: BackendName): Pro
   const compiled = await compileAdapter(program, adapter, madeFor);
   const text = await printProgram(compiled, { types: false, format: false, runtimeImport: runtimePath });
   expect(text).toContain(`laid out for ${madeFor}.`);
-  const code = (await loadText(text))[compiled.exportName] as unknown as CompiledProgram;
+  const code = withModels((await loadText(text))[compiled.exportName] as unknown as CompiledProgram, compiled);
   return Adapter.load(code, { base: resolve(program.basePath(adapter)), backend });
 }
 
@@ -100,7 +100,7 @@ describe.each(fastTestBackends)("ten steps of each example on %s", (name) => {
   it("code laid out for any backend computes the same run", async () => {
     const file = "examples/loramoe.moe";
     const layouts = new Map<BackendName, { readonly numbers: readonly number[]; readonly copies: number; readonly identity: RunIdentity }>();
-    for (const madeFor of ["wasm", "tfjs-node", "tfjs-node-gpu"] as const) {
+    for (const madeFor of ["wasm", "tfjs-node", "tfjs-node-gpu", "onnx"] as const) {
       const adapter = await loaded(file, backend, madeFor);
       const numbers: number[] = [];
       const rows = [1, 2, 3, 4, 5, 6, 7, 8].map((n): Row => ({ prompt: `The number after ${n} is`, completion: ` ${n + 1}`, kind: "downstream" }));
@@ -115,13 +115,13 @@ describe.each(fastTestBackends)("ten steps of each example on %s", (name) => {
       // So a run may go on with code for another backend.
       expect(identity).toEqual(plain.identity);
     }
-    expect([...layouts.values()].map((l) => l.copies)).toEqual([8, 8, 0]);
+    expect([...layouts.values()].map((l) => l.copies)).toEqual([8, 8, 0, 0]);
   });
 
   it.each(files)("%s: on eight rows, seen in each step, the loss falls, and nothing is left on the device", async (file) => {
     const { compiled, base, data } = await compile(file);
     const text = await printProgram(compiled, { types: false, format: false, runtimeImport: runtimePath });
-    const code = (await loadText(text))[compiled.exportName] as unknown as CompiledProgram;
+    const code = withModels((await loadText(text))[compiled.exportName] as unknown as CompiledProgram, compiled);
     const empty = backend.memory().tensors;
     const adapter = await Adapter.load(code, { base: resolve(base), backend });
     try {

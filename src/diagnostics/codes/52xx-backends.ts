@@ -21,7 +21,7 @@ export const backendCodes = codes({
   MOE5203: {
     severity: "error",
     title: "unknown backend",
-    explain: "Backends are tfjs-node-gpu, tfjs-node, webgpu, wasm and cpu; auto takes the fastest of them that works on this machine.",
+    explain: "Backends are tfjs-node-gpu, onnx, tfjs-node, webgpu, wasm and cpu; auto takes the fastest of them that works on this machine.",
   },
   MOE5204: {
     severity: "error",
@@ -32,10 +32,24 @@ export const backendCodes = codes({
   },
   MOE5205: {
     severity: "error",
-    title: "MOEC_WASM_THREADS is no number of threads",
+    title: "no number of threads",
     explain:
-      "The variable MOEC_WASM_THREADS sets how many threads the wasm backend runs on in Node: a whole number from 1 to 8. " +
-      "Without it moec takes half of the cores, or of a container's share of them, up to four. " +
+      "The variables MOEC_WASM_THREADS and MOEC_ONNX_THREADS set how many threads these backends run on in Node: a whole number of at " +
+      "least 1, at most 8 for wasm. Without them moec takes half of the cores, or of a container's share of them (wasm: up to four). " +
       "More threads than free cores cost far more than they give.",
+  },
+  MOE5206: {
+    severity: "error",
+    title: "no ONNX models",
+    explain:
+      "The backend onnx runs a program's entries as ONNX models. The command line makes them itself; a module that `moec build` " +
+      "wrote has them in files of their own, which `moec build --onnx` writes and `load` is told the folder of.",
+  },
+  MOE5207: {
+    severity: "error",
+    title: "ONNX model of another spec",
+    explain:
+      "The model's file was written from another spec than the program that is to run it, or from an older text of it. Build both " +
+      "again with `moec build --onnx`.",
   },
 });

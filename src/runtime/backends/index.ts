@@ -18,7 +18,7 @@ const host: BackendHost = typeof process === "object" && process.versions?.node 
  * one, and a GPU that is only simulated is passed over.
  *
  * Throws a DiagnosticError: MOE5201 not installed, MOE5202 does not start, MOE5203 no such backend, MOE5204 two
- * TensorFlow libraries in one process, MOE5205 MOEC_WASM_THREADS is no number of threads.
+ * TensorFlow libraries in one process, MOE5205 MOEC_WASM_THREADS or MOEC_ONNX_THREADS is no number of threads.
  */
 export async function startBackend(name: BackendName | "auto", options: StartOptions = {}): Promise<Backend> {
   if (name === "auto") return startFastest(options);
@@ -35,7 +35,7 @@ export async function startBackend(name: BackendName | "auto", options: StartOpt
 async function startFastest(options: StartOptions): Promise<Backend> {
   let last: unknown;
   for (const name of backendNames) {
-    if (!packagesOf[name].every((p) => host.has(p))) continue;
+    if (!packagesOf[name].every((p) => host.has(p)) || (name === "onnx" && !options.models)) continue;
     // wasm and cpu run no native code: they can be tried right here.
     const native = name !== "wasm" && name !== "cpu";
     const report = native && host.probe ? await host.probe(name) : undefined;

@@ -1,6 +1,7 @@
 import type { KernelBackend, Tensor } from "@tensorflow/tfjs-core";
 import { fail } from "../../diagnostics/index.ts";
 import { engineNameOf, howToInstall, howToRepair, packagesOf } from "./packages.ts";
+import type { Ort } from "./ort.ts";
 import type { Backend, BackendHost, BackendName, StartOptions, TensorFlow } from "./types.ts";
 
 /** Starts one backend by name. A DiagnosticError says why it cannot: MOE5201 not installed, 5202 broken, 5204 in the way, 5205 threads. */
@@ -15,6 +16,7 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
   tf.enableProdMode();
   refuseSecondTensorFlow(name, tf);
   const threads = name === "wasm" ? host.wasmThreads?.() : undefined;
+  const onnxThreads = name === "onnx" ? (host.onnxThreads?.() ?? 1) : undefined;
 
   let undoGpu = (): void => {};
   try {
@@ -23,6 +25,7 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
       undoGpu = await host.provideGpu(); // before the package loads: without a GPU it registers no backend
       adapter = await requestAdapter();
     }
+    if (name === "onnx") await host.load(needed[0]!); // the holder of its tensors
     const { module, version } = await host.load(needed[needed.length - 1]!);
     if (engineNameOf[name] === "tensorflow") loadedTensorFlow = name;
     tf.enableProdMode(); // a second copy of tfjs-core registers its flags anew
@@ -35,6 +38,10 @@ export async function launch(name: BackendName, host: BackendHost, options: Star
         return make();
       });
     });
+    if (name === "onnx") {
+      const onnx = { ort: module as Ort, threads: onnxThreads! };
+      return { name, tf, version, onnx, device: describeOnnx(onnx.threads), software: false, ...operations(name, tf, undoGpu) };
+    }
     const device = name === "wasm" ? describeWasm((module as WasmModule).getThreadsCount(), failed) : describe(name, tf, adapter);
     return { name, tf, version, ...device, ...operations(name, tf, undoGpu) };
   } catch (error) {
@@ -134,7 +141,7 @@ async function activate(tf: TensorFlow, engineName: string, start: (make: () => 
   }
 }
 
-function describe(name: Exclude<BackendName, "wasm">, tf: TensorFlow, adapter: AdapterInfo): { device: string; software: boolean } {
+function describe(name: Exclude<BackendName, "wasm" | "onnx">, tf: TensorFlow, adapter: AdapterInfo): { device: string; software: boolean } {
   switch (name) {
     case "tfjs-node-gpu":
     case "tfjs-node": {
@@ -147,6 +154,11 @@ function describe(name: Exclude<BackendName, "wasm">, tf: TensorFlow, adapter: A
     case "cpu":
       return { device: "CPU, JavaScript", software: false };
   }
+}
+
+/** ONNX Runtime's device in words. */
+export function describeOnnx(threads: number): string {
+  return `CPU, ONNX Runtime, ${threads === 1 ? "one thread" : `${threads} threads`}`;
 }
 
 /** wasm in words; `failed` is why more threads than one did not start, where they were wanted. */

@@ -3,15 +3,17 @@ import type { BackendName } from "./types.ts";
 /** The packages a backend needs beyond tfjs-core, the one that it is named after last. */
 export const packagesOf: Readonly<Record<BackendName, readonly string[]>> = {
   "tfjs-node-gpu": ["@tensorflow/tfjs-node-gpu"],
+  onnx: ["@tensorflow/tfjs-backend-cpu", "onnxruntime-node"],
   "tfjs-node": ["@tensorflow/tfjs-node"],
   webgpu: ["webgpu", "@tensorflow/tfjs-backend-webgpu"],
   wasm: ["@tensorflow/tfjs-backend-wasm"],
   cpu: ["@tensorflow/tfjs-backend-cpu"],
 };
 
-/** The name under which a backend's package registers itself in the engine. */
+/** The engine's name of a backend: that under which its package registers itself, or of the one that holds its tensors. */
 export const engineNameOf: Readonly<Record<BackendName, string>> = {
   "tfjs-node-gpu": "tensorflow",
+  onnx: "cpu",
   "tfjs-node": "tensorflow",
   webgpu: "webgpu",
   wasm: "wasm",
@@ -23,6 +25,8 @@ export function howToInstall(name: BackendName): string {
   switch (name) {
     case "tfjs-node-gpu":
       return "Install it with `npm install @tensorflow/tfjs-node-gpu@4.22.0`, or build it against a current CUDA with `node scripts/build-tfjs-node.mjs --cuda` (docs/backends.md).";
+    case "onnx":
+      return "Install it with `ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30` (without the variable it downloads CUDA libraries that are not used; docs/backends.md).";
     case "tfjs-node":
       return "Install it with `npm install @tensorflow/tfjs-node@4.22.0`, or build it with `node scripts/build-tfjs-node.mjs` (docs/backends.md).";
     case "webgpu":
@@ -38,6 +42,8 @@ export function howToRepair(name: BackendName): string {
   switch (name) {
     case "tfjs-node-gpu":
       return "It needs an NVIDIA GPU, its driver, and the CUDA libraries its TensorFlow was built for; `node scripts/build-tfjs-node.mjs --cuda` builds it against a current CUDA (docs/backends.md).";
+    case "onnx":
+      return "onnxruntime-node has binaries for Linux (glibc 2.28 or later) and Windows on x64 and arm64, and for macOS on arm64.";
     case "tfjs-node":
       return "Its native add-on is missing or does not fit this machine: `node scripts/build-tfjs-node.mjs` builds one (docs/backends.md).";
     case "webgpu":

@@ -1,5 +1,6 @@
 import type * as tfjs from "@tensorflow/tfjs-core";
 import type { BackendName } from "../../formats/backends.ts";
+import type { OnnxRuntime } from "./ort.ts";
 
 /** TensorFlow.js's core: the operations that generated code calls. */
 export type TensorFlow = typeof tfjs;
@@ -14,6 +15,8 @@ export interface Backend {
   readonly name: BackendName;
   /** Operations on this backend's engine. Any other copy of tfjs-core in the process shares that engine. */
   readonly tf: TensorFlow;
+  /** Where programs run as ONNX models: then `tf` is its cpu backend, which holds their tensors and computes little. */
+  readonly onnx?: OnnxRuntime;
   /** The device in words: "CPU, TensorFlow 2.21.0", "SwiftShader driver 5.0.0 (software)". */
   readonly device: string;
   /** The version of the package behind the backend. */
@@ -52,6 +55,8 @@ export interface BackendReport {
 }
 
 export interface StartOptions {
+  /** Whether there are ONNX models to run: without them `auto` passes the backend `onnx` over. */
+  readonly models?: boolean;
   /** Told of each backend that `auto` found installed and passed over, with the reason. */
   readonly onSkip?: (report: BackendReport) => void;
   /** Where a web page serves tfjs-backend-wasm's .wasm files, ending in "/". Node finds them in the package. */
@@ -81,6 +86,8 @@ export interface BackendHost {
   load(name: string): Promise<LoadedPackage>;
   /** Folder or address of the .wasm files, ending in "/"; undefined where the package's own default is right. */
   wasmPath(): string | undefined;
+  /** How many threads ONNX Runtime computes on. Throws MOE5205 as `wasmThreads` does. */
+  onnxThreads?(): number;
   /**
    * How wasm is started on several threads, where the package does not see to that itself; undefined where one thread is
    * right. Throws MOE5205 where the environment asks for what is no number of threads.

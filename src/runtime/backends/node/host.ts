@@ -1,10 +1,11 @@
 import { quietly } from "../quiet.ts";
 import type { BackendHost, TensorFlow } from "../types.ts";
+import { coresHere, onnxThreads, wasmThreads } from "./cores.ts";
 import { importModule } from "./import.ts";
 import { findPackage } from "./packages.ts";
 import { probeInChild } from "./probe.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
-import { coresHere, startThreaded, wasmThreads, type WasmPackage } from "./threads.ts";
+import { startThreaded, type WasmPackage } from "./threads.ts";
 
 /** Node: packages are found beside moec or in the user's project, the GPU comes from the package `webgpu` (Dawn). */
 export const nodeHost: BackendHost = {
@@ -48,6 +49,8 @@ export const nodeHost: BackendHost = {
     Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true, writable: true });
     return () => void delete (globalThis as { navigator?: unknown }).navigator;
   },
+
+  onnxThreads: () => onnxThreads(process.env, coresHere()),
 
   probe: probeInChild,
 };

@@ -1,9 +1,10 @@
-import { describeAdapter, describeWasm, reasonOf, type AdapterInfo } from "../launch.ts";
+import { describeAdapter, describeOnnx, describeWasm, reasonOf, type AdapterInfo } from "../launch.ts";
 import { engineNameOf, howToRepair, packagesOf } from "../packages.ts";
 import type { BackendName, BackendReport } from "../types.ts";
+import { coresHere, onnxThreads, wasmThreads } from "./cores.ts";
 import { findPackage } from "./packages.ts";
 import { tensorFlowDefaults } from "./tensorflow.ts";
-import { coresHere, startThreaded, wasmThreads } from "./threads.ts";
+import { startThreaded } from "./threads.ts";
 
 /** A backend that says nothing for so long is taken for hung. */
 const LIMIT_MS = 60_000;
@@ -34,6 +35,7 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
     core: core.entry,
     main: main.entry,
     engineName: engineNameOf[name],
+    ...(name === "onnx" ? { model: productModel, threads: onnxThreads(process.env, coresHere()) } : {}),
     ...(name === "webgpu" ? { dawn: process.getBuiltinModule("node:url").pathToFileURL(packages[0]!.entry).href } : {}),
     ...(name === "wasm" ? { wasmPath: main.entry.replace(/[^\\/]+$/, ""), package: main.root, threads: wasmThreads(process.env, coresHere()) } : {}),
   };
@@ -43,6 +45,8 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
   if (finding.error !== undefined) return { name, usable: false, version, reason: reasonOf(finding.error), help };
   const { milliseconds } = finding;
   switch (name) {
+    case "onnx":
+      return { name, usable: true, version, device: describeOnnx(job.threads!), milliseconds };
     case "tfjs-node-gpu":
     case "tfjs-node":
       if (name === "tfjs-node-gpu" && !finding.gpu) return { name, usable: false, version, reason: "TensorFlow found no GPU that it can use.", help };
@@ -58,6 +62,9 @@ export async function probeInChild(name: BackendName): Promise<BackendReport> {
       return { name, usable: true, version, device: "CPU, JavaScript", milliseconds };
   }
 }
+
+/** A product [m, k] by [k, n] of any size as an ONNX model: inputs a and b, output c. */
+const productModel = "CAoSBG1vZWMaADpkChQKAWEKAWISAWMaAWMiBk1hdE11bBIHcHJvZHVjdFoVCgFhEhAKDggBEgoKAxIBbQoDEgFrWhUKAWISEAoOCAESCgoDEgFrCgMSAW5iFQoBYxIQCg4IARIKCgMSAW0KAxIBbkIECgAQFQ==";
 
 const MARK = "moec-probe ";
 
@@ -99,11 +106,37 @@ import util from "node:util";
 const job = JSON.parse(process.argv[1]);
 const startThreaded = ${startThreaded.toString()};
 const write = (finding) => process.stdout.write(${JSON.stringify(MARK)} + JSON.stringify(finding) + "\\n");
+const check = (data) => {
+  const product = Array.from(data);
+  if (product.join() !== "7,10,15,22") throw new Error("it multiplies wrongly: [1 2; 3 4] squared gave " + product.join(" "));
+};
+const time = async (run) => {
+  const times = [];
+  const start = performance.now();
+  for (let i = 0; i < 4 && (i < 2 || performance.now() - start < 3000); i++) {
+    const t = performance.now();
+    await run();
+    if (i > 0) times.push(performance.now() - t);
+  }
+  times.sort((x, y) => x - y);
+  return Math.round(times[times.length >> 1] * 100) / 100;
+};
 const said = [];
 for (const key of ["log", "info", "warn", "error"]) console[key] = (...parts) => said.push(...parts);
 try {
   const require = createRequire(job.core);
   const finding = {};
+  if (job.model) {
+    const ort = require(job.main);
+    const session = await ort.InferenceSession.create(Buffer.from(job.model, "base64"), { executionProviders: ["cpu"], intraOpNumThreads: job.threads, logSeverityLevel: 3, extra: { session: { intra_op: { allow_spinning: "0" } } } });
+    const filled = (value, ...dims) => new ort.Tensor("float32", new Float32Array(dims[0] * dims[1]).fill(value), dims);
+    const square = new ort.Tensor("float32", Float32Array.of(1, 2, 3, 4), [2, 2]);
+    check((await session.run({ a: square, b: square })).c.data);
+    const [a, b] = [filled(0.5, 512, 512), filled(0.25, 512, 1376)];
+    finding.milliseconds = await time(async () => void (await session.run({ a, b })).c.data);
+    write(finding);
+    process.exit(0);
+  }
   if (job.dawn) {
     const { create, globals } = await import(job.dawn);
     for (const key of Object.keys(globals)) globalThis[key] ??= globals[key];
@@ -134,20 +167,13 @@ try {
   }
   await tf.ready();
   const square = tf.tensor2d([1, 2, 3, 4], [2, 2]);
-  const product = Array.from(await tf.matMul(square, square).data());
-  if (product.join() !== "7,10,15,22") throw new Error("it multiplies wrongly: [1 2; 3 4] squared gave " + product.join(" "));
+  check(await tf.matMul(square, square).data());
   const a = tf.fill([512, 512], 0.5), b = tf.fill([512, 1376], 0.25);
-  const times = [];
-  const start = performance.now();
-  for (let i = 0; i < 4 && (i < 2 || performance.now() - start < 3000); i++) {
-    const t = performance.now();
+  finding.milliseconds = await time(async () => {
     const c = tf.matMul(a, b);
     await c.data();
     c.dispose();
-    if (i > 0) times.push(performance.now() - t);
-  }
-  times.sort((x, y) => x - y);
-  finding.milliseconds = Math.round(times[times.length >> 1] * 100) / 100;
+  });
   const backend = tf.backend();
   if (job.threads) finding.threads = main.getThreadsCount();
   if (backend.binding) {
