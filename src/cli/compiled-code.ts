@@ -7,12 +7,13 @@ import { crc32 } from "node:zlib";
  * Where compiled code may be kept: the user's own folder for caches. What lies there is run, so it is undefined where
  * anybody else may write, and where there is no such folder and none can be made.
  */
-export function codeFolder(env: Readonly<Record<string, string | undefined>>): string | undefined {
+export function codeFolder(env: Readonly<Record<string, string | undefined>>, home: () => string = homedir): string | undefined {
   if (env["NODE_DISABLE_COMPILE_CACHE"]) return undefined;
   const given = process.platform === "win32" ? env["LOCALAPPDATA"] : env["XDG_CACHE_HOME"];
-  const caches = given !== undefined && isAbsolute(given) ? given : join(homedir(), process.platform === "darwin" ? "Library/Caches" : ".cache");
-  const folder = join(caches, "moec");
   try {
+    // Throws where the user has no entry and no HOME, as in containers that run as any user.
+    const caches = given !== undefined && isAbsolute(given) ? given : join(home(), process.platform === "darwin" ? "Library/Caches" : ".cache");
+    const folder = join(caches, "moec");
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     return [caches, folder].every(isOwn) ? folder : undefined;
   } catch {

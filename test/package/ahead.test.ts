@@ -120,6 +120,13 @@ describe.skipIf(process.platform === "win32")("where compiled code is kept", () 
     expect(codeFolder({ XDG_CACHE_HOME: inside })).toBeUndefined();
   });
 
+  it("nowhere for a user who has no home", () => {
+    const none = (): string => {
+      throw new Error("uv_os_homedir returned ENOENT");
+    };
+    expect(codeFolder({}, none)).toBeUndefined();
+  });
+
   it("not behind a link, and not where no folder can be made", () => {
     const linked = caches("linked", 0o755);
     symlinkSync(caches("elsewhere", 0o755), join(linked, "moec"));
