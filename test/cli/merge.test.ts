@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFil
 import { beforeAll, describe, expect, it } from "vitest";
 import { library } from "../../src/cli/library.ts";
 import { saveSpec } from "../../src/cli/load.ts";
+import { openBase, writeChanged } from "../../src/cli/merge/checkpoint.ts";
 import { chooseAdapter, compileAdapter, loadProgram, printProgram } from "../../src/compiler/index.ts";
 import { decodeFloat64, type NumericDtype } from "../../src/formats/dtype.ts";
 import { encodeSafetensors, parseSafetensors, tensorBytes } from "../../src/formats/safetensors.ts";
@@ -291,6 +292,23 @@ describe("what is refused, before anything is written", () => {
     mkdirSync(path("empty"));
     expect((await moec(["merge", "plain", "-o", "empty"], { cwd: folder })).code).toBe(0);
     expect(readdirSync(path("empty"))).toContain("model.safetensors");
+  });
+
+  it("a merge that is stopped leaves nothing, not even what it had begun", async () => {
+    const base = await openBase(new NodeHost(), path("models/tiny"));
+    const [first, second] = [...base.tensors.keys()].filter((n) => n.includes("_proj.weight")) as [string, string];
+    const stop = new AbortController();
+    let made = 0;
+    const change = (name: string) => async (): Promise<ArrayLike<number>> => {
+      made++;
+      stop.abort();
+      return base.read(name);
+    };
+    const merging = writeChanged(new NodeHost(), base, new Map([first, second].map((n) => [n, change(n)])), path("stopped"), stop.signal);
+    expect(await merging.catch((error: unknown) => error)).toBe(stop.signal.reason);
+    expect(stop.signal.aborted).toBe(true);
+    expect(made).toBe(1);
+    expect(readdirSync(folder).filter((n) => n.includes("stopped"))).toEqual([]);
   });
 
   it("a tokenizer that is a link out of the base: what it leads to is not copied", async () => {

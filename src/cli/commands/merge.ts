@@ -6,6 +6,7 @@ import { fieldFault } from "../../runtime/data/examples.ts";
 import { NodeHost } from "../../runtime/files/index.ts";
 import { adapterMisfits } from "../../runtime/weights.ts";
 import { chooseTarget, requireFolder, type Chosen, type RunOptions } from "../load.ts";
+import { Interrupt } from "../interrupt.ts";
 import { openBase, requireFloats, writeChanged } from "../merge/checkpoint.ts";
 import { mergedLinear } from "../merge/matrix.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
@@ -51,7 +52,17 @@ export async function merge(terminal: Terminal, target: string, options: Options
     if (site.bias) changes.set(site.bias.name, linear.bias);
   }
   requireFloats(base, changes.keys());
-  const files = await writeChanged(host, base, changes, options.out);
+  const stop = new Interrupt(terminal, "matrix");
+  const files = await writeChanged(host, base, changes, options.out, stop.signal)
+    .catch((error: unknown) => {
+      if (error === stop.signal.reason) return undefined;
+      throw error;
+    })
+    .finally(() => stop.dispose());
+  if (!files) {
+    terminal.say("stopped; nothing was written");
+    return exitCodes.signal(stop.received!);
+  }
 
   if (terminal.json) {
     terminal.printJson({

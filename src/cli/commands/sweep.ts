@@ -9,7 +9,7 @@ import { crossProduct, nameOf, planCombination, RememberingHost, type Axes, type
 import { dataOf, runCombination, type Outcome } from "../sweep/runs.ts";
 import { exitCodes, percent, type Terminal } from "../terminal.ts";
 import { aligned, amount, byteAmount, share } from "../units.ts";
-import { Interrupt } from "./train.ts";
+import { Interrupt } from "../interrupt.ts";
 
 interface Options {
   readonly over: Axes;
@@ -41,7 +41,7 @@ export async function sweep(terminal: Terminal, file: string, options: Options):
   const rows = await planAll(terminal, file, options, sets);
   const good = rows.flatMap((row) => ("chosen" in row ? [row] : []));
   const out = options.out ?? (options.train ? `out/sweep-${good[0]!.chosen.adapter.name}` : undefined);
-  const stop = new Interrupt(terminal);
+  const stop = new Interrupt(terminal, "step");
   let failed: unknown;
   try {
     if (options.train) await trainAll(terminal, rows, out!, options, stop.signal);

@@ -5,6 +5,7 @@ import { NodeHost } from "../../runtime/files/index.ts";
 import type { StepMetrics, TrainEnd } from "../../runtime/index.ts";
 import { NodeOutput } from "../../runtime/files/node-output.ts";
 import { RunFolder } from "../../runtime/run-folder.ts";
+import { Interrupt } from "../interrupt.ts";
 import { chooseFrom, load, requireData, requireFolder, saveSpec, type RunOptions } from "../load.ts";
 import { Progress } from "../progress.ts";
 import { exitCodes, type Terminal } from "../terminal.ts";
@@ -32,7 +33,7 @@ export async function train(terminal: Terminal, file: string, options: Options):
   const trainable = compiled.manifest.weights.filter((w) => w.trainable).reduce((n, w) => n + (w.count ?? 1) * w.shape.reduce((a, b) => a * b, 1), 0);
   terminal.say(`${terminal.color.bold(chosen.adapter.name)} on ${chosen.base}: ${trainable.toLocaleString("en-US")} trainable numbers`);
 
-  const stop = new Interrupt(terminal);
+  const stop = new Interrupt(terminal, "step");
   const progress = new Progress(terminal);
   try {
     const run = adapter.train({
@@ -87,38 +88,6 @@ async function requirePlace(out: string, options: Options, again: string): Promi
     notes: [`to go on with it: ${again}`],
     help: "--restart begins anew and gives the stopped run up; --out names another folder",
   });
-}
-
-/** The first Ctrl-C (or SIGTERM) ends after the step under way, a second one at once: the last checkpoint is whole. */
-export class Interrupt {
-  readonly #abort = new AbortController();
-  readonly #handlers = (["SIGINT", "SIGTERM"] as const).map((name) => [name, (): void => this.#on(name)] as const);
-  readonly #terminal: Terminal;
-  received: "SIGINT" | "SIGTERM" | undefined;
-
-  constructor(terminal: Terminal) {
-    this.#terminal = terminal;
-    for (const [name, handler] of this.#handlers) process.on(name, handler);
-  }
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  #on(name: "SIGINT" | "SIGTERM"): void {
-    if (this.received) {
-      // The cursor was hidden by the bar.
-      if (this.#terminal.interactive) process.stderr.write("\x1b[?25h\n");
-      process.exit(exitCodes.signal(name));
-    }
-    this.received = name;
-    this.#terminal.say("\nstopping after this step (again to stop at once) …");
-    this.#abort.abort();
-  }
-
-  dispose(): void {
-    for (const [name, handler] of this.#handlers) process.off(name, handler);
-  }
 }
 
 /** The command that goes on with this run: what shapes it is repeated; seed and steps are the checkpoint's. */

@@ -43,16 +43,16 @@ export function requireFloats(base: CheckpointHeaders, names: Iterable<string>):
 
 /**
  * Writes the checkpoint with some tensors changed, as one folder that is there whole or not at all. The files' headers, and
- * every tensor that does not change, are copied byte for byte. Returns the files' names. MOE5350
+ * every tensor that does not change, are copied byte for byte. Returns the files' names. Where `signal` stops it, it rejects with its reason, and leaves nothing. MOE5350
  */
-export async function writeChanged(host: Host, base: CheckpointHeaders, changes: Changes, out: string): Promise<readonly string[]> {
+export async function writeChanged(host: Host, base: CheckpointHeaders, changes: Changes, out: string, signal: AbortSignal): Promise<readonly string[]> {
   const names = ((await host.list?.(base.folder)) ?? []).filter((n) => companions.some((c) => c.test(n)));
   await refuseLinksOutside(host, base.folder, names);
   const files = new Map<string, Content>();
   for (const file of base.files) {
     const { size } = (await host.stat(file))!;
     const changed = [...base.tensors.values()].filter((t) => t.file === file && changes.has(t.name));
-    files.set(nameIn(base.folder, file), rewritten(host, file, size, changed, changes));
+    files.set(nameIn(base.folder, file), rewritten(host, file, size, changed, changes, signal));
   }
   for (const name of names) {
     const file = joinPath(base.folder, name);
@@ -73,13 +73,17 @@ function nameIn(folder: string, file: string): string {
 /** Bytes that are copied at a time. */
 const pieceBytes = 16 * 2 ** 20;
 
-async function* rewritten(host: Host, file: string, size: number, changed: readonly TensorEntry[], changes: Changes): AsyncGenerator<Uint8Array> {
+async function* rewritten(host: Host, file: string, size: number, changed: readonly TensorEntry[], changes: Changes, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   let at = 0;
   const copyTo = async function* (end: number): AsyncGenerator<Uint8Array> {
-    for (; at < end; at = Math.min(at + pieceBytes, end)) yield await bytesAt(host, { file, begin: at, end: Math.min(at + pieceBytes, end) });
+    for (; at < end; at = Math.min(at + pieceBytes, end)) {
+      signal.throwIfAborted();
+      yield await bytesAt(host, { file, begin: at, end: Math.min(at + pieceBytes, end) });
+    }
   };
   for (const entry of [...changed].sort((a, b) => a.begin - b.begin)) {
     yield* copyTo(entry.begin);
+    signal.throwIfAborted();
     yield encoded(entry, await changes.get(entry.name)!());
     at = entry.end;
   }
