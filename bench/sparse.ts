@@ -1,6 +1,6 @@
 /**
  * Tokens sorted by the experts they chose, against all experts for all tokens, stacked: the experts' part alone of one adapted
- * linear (router, top-k gates, LoRA experts; no frozen layer), and a whole feed-forward block a expert, as in MixLoRA. Forward
+ * linear (router, top-k gates, LoRA experts; no frozen layer), and a whole feed-forward block for each expert, as in MixLoRA. Forward
  * and backward with the input's gradient, both sides moec's own code, interleaved. Which of the two the pass takes is asked of
  * the pass itself.
  *
@@ -123,7 +123,7 @@ export async function benchSparse(backendName: BackendName, sizes: SparseSizes, 
 export function sparseCurves({ points }: SparseResult): readonly CurveGroup[] {
   const groups = new Map<string, SparsePoint[]>();
   for (const p of points) {
-    const title = p.what === "linear" ? `one linear, rank ${p.rank}, top-${p.chosen}` : `a feed-forward block a expert, rank ${p.rank}, top-${p.chosen}`;
+    const title = p.what === "linear" ? `one linear, rank ${p.rank}, top-${p.chosen}` : `a feed-forward block for each expert, rank ${p.rank}, top-${p.chosen}`;
     groups.set(title, [...(groups.get(title) ?? []), p]);
   }
   return [...groups].map(([title, own]) => ({
