@@ -1,7 +1,8 @@
-import { onnxEntries, portName, resultName, type OnnxEntry, type Port, type StoreName } from "../../formats/onnx.ts";
+import { onnxEntries, portName, resultName, type OnnxEntry, type Port } from "../../formats/onnx.ts";
 import { bindingName, type Entry, type ListType, type Module, type Op, type OpAttributes, type OpName, type TensorType, type Value } from "../../ir/graph.ts";
 import type { Sizes } from "../../ir/size.ts";
 import { CodegenError } from "../errors.ts";
+import { paramStores, storeOf } from "../stores.ts";
 import type { Compiled } from "../tfjs/index.ts";
 import type { About } from "./graph.ts";
 import { rows, type Operands, type Row, type StructureOp } from "./rows.ts";
@@ -56,27 +57,16 @@ export function printOnnxFunction(module: Module, fn: string, names: OnnxNames, 
 /** The name of a param or result, or of its tensor of a layer. */
 type Naming = (layer: number | undefined) => string;
 
-const stores: { readonly [K in Exclude<Entry["params"][number]["kind"], "input">]: StoreName } = {
-  weight: "weights",
-  gradient: "gradients",
-  moment1: "moment1",
-  moment2: "moment2",
-  statistic: "gradients",
-};
-
 function inputPorts(module: Module, entry: Entry, entryName: OnnxEntry): readonly Naming[] {
   const { params } = module.functions.get(entry.fn)!;
-  const seen = new Set<string>();
+  const stores = paramStores(entryName, entry);
   return entry.params.map((binding, i) => {
     const name = bindingName(binding);
     if (binding.kind === "input") {
       const port: Port = { kind: params[i]!.type.kind === "number" ? "host" : "input", name };
       return () => portName(port);
     }
-    // `accumulate` takes two stores of one kind: every weight's second gradient is the other store's.
-    const key = `${binding.kind} ${name}`;
-    const store = entryName === "accumulate" && seen.has(key) ? "others" : stores[binding.kind];
-    seen.add(key);
+    const store = stores[i]!;
     return (layer) => portName({ kind: "store", store, name, ...(layer === undefined ? {} : { layer }) });
   });
 }
@@ -87,7 +77,7 @@ function resultPorts(entry: Entry): readonly Naming[] {
     const name = bindingName(binding);
     return (layer) => {
       if (binding.kind === "output") return resultName({ kind: "output", name });
-      return resultName({ kind: "store", store: stores[binding.kind], name, ...(layer === undefined ? {} : { layer }) });
+      return resultName({ kind: "store", store: storeOf[binding.kind], name, ...(layer === undefined ? {} : { layer }) });
     };
   });
 }

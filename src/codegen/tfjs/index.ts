@@ -4,6 +4,7 @@ import type { Manifest } from "../../formats/manifest.ts";
 import { CodegenError } from "../errors.ts";
 import { comment, docComment, exportNames, literal } from "../names.ts";
 import { propertyKey, value } from "../literals.ts";
+import { paramStores, storeOf } from "../stores.ts";
 import { adapterTypes } from "../types/index.ts";
 import { functionName, printFunction } from "./functions.ts";
 import { ModuleScope, typeText } from "./scope.ts";
@@ -91,9 +92,6 @@ const roles = {
 
 type Role = keyof typeof roles;
 
-/** Each kind of binding's store among the method's params, and in what is returned. */
-const stores = { weight: ["weights", "weights"], gradient: ["gradients", "gradients"], moment1: ["moment1", "moment1"], moment2: ["moment2", "moment2"], statistic: ["gradients", "gradients"] } as const;
-
 class EntryPrinter {
   readonly #scope: ModuleScope;
   readonly #module: Module;
@@ -115,8 +113,8 @@ class EntryPrinter {
     }
     const fn = this.#module.functions.get(entry.fn);
     if (!fn) throw new CodegenError(`the entry "${role}" names no function`);
-    const seen = new Set<string>();
-    const args = entry.params.map((binding, i) => this.#argument(role, binding, fn.params[i]!.type, seen));
+    const stores = paramStores(role, entry);
+    const args = entry.params.map((binding, i) => this.#argument(binding, fn.params[i]!.type, stores[i]));
     const call = `${functionName(this.#scope, entry.fn)}(${args.join(", ")})`;
     const names = fn.results.map((_, i) => `r${i}`);
     const bound = names.length === 0 ? `${call};` : names.length === 1 ? `const r0 = ${call};` : `const [${names.join(", ")}] = ${call};`;
@@ -124,18 +122,14 @@ class EntryPrinter {
     return `${role}(${roles[role].params}) {\n${bound}\nreturn ${this.#result(role, entry)};\n},`;
   }
 
-  #argument(role: Role, binding: Binding, type: Type, seen: Set<string>): string {
+  #argument(binding: Binding, type: Type, store: string | undefined): string {
     const as = this.#scope.types ? ` as ${typeText(type)}` : "";
     if (binding.kind === "input") {
       if (binding.name.startsWith("fields.")) return `${this.#scope.helper("fieldOf")}(input, ${literal(binding.name.slice("fields.".length))})`;
       const from = type.kind === "number" ? "host" : "input";
       return `${from}${property(binding.name)}`;
     }
-    // `accumulate` takes two stores of one kind: every weight's second gradient is the other store's.
     const name = bindingName(binding);
-    const key = `${binding.kind} ${name}`;
-    const store = role === "accumulate" ? (seen.has(key) ? "others" : "gradients") : stores[binding.kind][0];
-    seen.add(key);
     if (type.kind === "list") return `${this.#scope.helper("weightsOf")}(${store}, ${literal(name)}, ${type.count})${as}`;
     return `${this.#scope.helper("weightOf")}(${store}, ${literal(name)})${as}`;
   }
@@ -147,7 +141,7 @@ class EntryPrinter {
       if (binding.kind === "output") outputs.set(binding.name, `r${i}`);
       else if (binding.kind === "input") throw new CodegenError(`the entry "${role}" returns an input`);
       else {
-        const store = stores[binding.kind][1];
+        const store = storeOf[binding.kind];
         byStore.set(store, [...(byStore.get(store) ?? []), `${propertyKey(bindingName(binding))}: r${i}`]);
       }
     });
