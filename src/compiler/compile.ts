@@ -8,7 +8,6 @@ import type { Sizes } from "../ir/size.ts";
 import { lower } from "../lower/index.ts";
 import { explainStacking, nominalSymbol, machines, optimize, type PlaceExplanation } from "../passes/index.ts";
 import { programInfo } from "./info.ts";
-import { peakBytes } from "./plan-memory.ts";
 import type { Program } from "./program.ts";
 
 /** An adapter, compiled: its graph after all passes, and its manifest. */
@@ -77,7 +76,8 @@ export function optimizeForTraining(
   const all = { ...optimize(lowered, options), keeps: "all" as const };
   const gradients = all.module.entries.get("gradients");
   if (typeof train.memory !== "number" || !gradients) return all;
-  return (peakBytes(all.module, sizes).get(gradients.fn) ?? 0) <= train.memory * 2 ** 30 ? all : again();
+  const held = all.reports.release.find((r) => r.fn === gradients.fn)!.peakBytes;
+  return held <= train.memory * 2 ** 30 ? all : again();
 }
 
 /** What the passes did, for `moec build --explain`. Costs are of one forward run, for a nominal batch. */

@@ -1,7 +1,7 @@
 import { bytesOf } from "../ir/cost.ts";
 import type { Entry, Module, Op, OpAttributes, Type, Value } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
-import { ancestors, makers, release } from "../passes/index.ts";
+import { ancestors, makers } from "../passes/index.ts";
 
 /** Bytes that a training step's forward half makes and its backward half reads, parameters and inputs not counted. */
 export interface KeptBytes {
@@ -75,14 +75,6 @@ function rootOf(v: Value, maker: ReadonlyMap<Value, Op>): Value {
   let at = v;
   for (let op = maker.get(at); op && views.has(op.op); op = maker.get(at)) at = op.operands[0]!;
   return at;
-}
-
-/**
- * The most bytes that each function holds at once, made by itself or by what it calls. The release pass's own count,
- * made again for these sizes; what a kernel makes for itself is not in it.
- */
-export function peakBytes(module: Module, sizes: Sizes): ReadonlyMap<string, number> {
-  return new Map(release(module, sizes).report.map((r) => [r.fn, r.peakBytes]));
 }
 
 /** Elements of a type whose sizes are numbers. */

@@ -7,10 +7,10 @@ import { Costs } from "../ir/cost.ts";
 import type { Module, Weight } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { lower, lowerCase } from "../lower/index.ts";
-import { optimize, removeDead } from "../passes/index.ts";
+import { optimize, removeDead, type ReleaseReport } from "../passes/index.ts";
 import { expertsOf } from "./info.ts";
 import { optimizeForTraining } from "./compile.ts";
-import { elementsIn, keptForBackward, peakBytes } from "./plan-memory.ts";
+import { elementsIn, keptForBackward } from "./plan-memory.ts";
 import type { Program } from "./program.ts";
 
 /** What a plan is made for: the spec's batch, and code for every backend, where nothing else is given. */
@@ -120,7 +120,7 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
   const tokens = sizes["sample"]! * length;
 
   const lowered = lower(context, adapter);
-  const { module } = optimizeForTraining(lowered, adapter.train, options.for ?? everyBackend, sizes);
+  const { module, reports } = optimizeForTraining(lowered, adapter.train, options.for ?? everyBackend, sizes);
   const costs = new Costs(module, sizes);
   const work = new Work(program, adapter, sizes);
   const base = work.ofModel([]);
@@ -151,11 +151,11 @@ export function planCosts(program: Program, adapter: CheckedAdapter, options: Pl
       extra: Math.round((costs.fn("logits").flops - base) / tokens),
       training: Math.round(training / tokens),
     },
-    memory: memory(module, sizes, bytes, trainable, microBatches),
+    memory: memory(module, reports.release, sizes, bytes, trainable, microBatches),
   };
 }
 
-function memory(module: Module, sizes: Sizes, checkpoint: number, trainable: number, microBatches: number): MemoryPlan {
+function memory(module: Module, released: readonly ReleaseReport[], sizes: Sizes, checkpoint: number, trainable: number, microBatches: number): MemoryPlan {
   const held = { base: 0, layouts: 0, adapter: 0 };
   let forTraining = 0;
   for (const w of module.weights) {
@@ -164,8 +164,7 @@ function memory(module: Module, sizes: Sizes, checkpoint: number, trainable: num
     if (w.layoutOf !== undefined && forTrainingAlone(module, w)) forTraining += bytes;
   }
   const weights = held.base + held.layouts + held.adapter;
-  const peaks = peakBytes(module, sizes);
-  const peakOf = (entry: string): number => peaks.get(module.entries.get(entry)?.fn ?? "") ?? 0;
+  const peakOf = (entry: string): number => released.find((r) => r.fn === module.entries.get(entry)?.fn)?.peakBytes ?? 0;
   const entry = module.entries.get("gradients");
   const gradients = 4 * trainable;
   // The gradients of earlier micro-batches wait while the next are computed.

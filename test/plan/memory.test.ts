@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { chooseAdapter, compileAdapter, type Compiled } from "../../src/compiler/index.ts";
-import { peakBytes } from "../../src/compiler/plan-memory.ts";
+import { release } from "../../src/passes/index.ts";
 import { checkSource, renderAll, spec } from "../check/support.ts";
 
 const clauses = "experts e[2] = lora(rank: 2)\nroute softmax()";
@@ -12,7 +12,7 @@ async function compiled(setting: string): Promise<Compiled> {
 }
 
 /** The peak of a micro-batch of 4 samples of 64 tokens, in bytes. */
-const peakOf = ({ module }: Compiled): number => peakBytes(module, { sample: 4, position: 64 }).get(module.entries.get("gradients")!.fn)!;
+const peakOf = ({ module }: Compiled): number => release(module, { sample: 4, position: 64 }).report.find((r) => r.fn === module.entries.get("gradients")!.fn)!.peakBytes;
 
 describe("train { memory … }", () => {
   it("keeps all where nothing is said, and computes layers again where that is asked for", async () => {
