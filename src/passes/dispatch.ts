@@ -11,7 +11,7 @@ import { Rows, type Sorted } from "./rows.ts";
 import { Site, pathsOf, rewritten } from "./rewrite.ts";
 import { simplify } from "./simplify.ts";
 import { stackFunction } from "./stack.ts";
-import { type AnyOp, ancestors, axesOf, calleesFirst, cloneOp, makers, namesOf, opsOf, ordered } from "./tools.ts";
+import { type AnyOp, ancestors, axesOf, calleesFirst, cloneOp, makers, namesOf, opsOf, ordered, withFunctions } from "./tools.ts";
 
 export interface DispatchOptions {
   /** Sizes of symbols, where some are known; others are taken as 32 each. */
@@ -90,7 +90,7 @@ export function dispatch(module: Module, options: DispatchOptions = {}): Dispatc
     }
     functions.set(fn.name, now);
   }
-  const made = { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) };
+  const made = withFunctions(module, functions);
   // Sums of one mask that could not be written together have much in common.
   return { module: report.some((r) => r.sorted) ? simplify(made) : made, report };
 }

@@ -43,11 +43,16 @@ export class Footprint {
     this.bytes = bytes;
     this.kept = new Set(fn.results.flatMap(of));
     this.needs = ops.map((op, i) => {
-      const made = this.makes[i]!.reduce((n, b) => n + bytes[b]!, 0);
+      const made = this.total(this.makes[i]!);
       const called = op.op === "call" || op.op === "fold" ? (peaks.get(op.attributes.fn) ?? 0) : 0;
       // A fold's lists grow while its function runs once more; a call's results are what the function made.
       return op.op === "fold" ? made + called : Math.max(made, called);
     });
+  }
+
+  /** Bytes of several buffers. */
+  total(buffers: readonly number[]): number {
+    return buffers.reduce((n, b) => n + this.bytes[b]!, 0);
   }
 
   /** The most bytes alive at once when the ops run in this order (places in `ops`). */

@@ -41,7 +41,7 @@ export interface OptimizeOptions {
   readonly transposeFlags: number | false;
   /** Sizes of symbols, where some are known, for the costs that passes weigh. */
   readonly sizes?: Sizes;
-  /** The batch for which ops are put into an order that holds little. */
+  /** The batch for which tokens may be sorted, and ops are put into an order that holds little. */
   readonly batch?: Sizes;
   /** Where tokens are sorted by the experts they chose: by default where that costs less. */
   readonly dispatch?: DispatchOptions["dispatch"];
@@ -77,9 +77,10 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
     return made;
   };
   const sizes = options.sizes ?? {};
+  const batch = options.batch ?? sizes;
   // Before differentiation too: what is computed once for all layers is not kept for each.
   const simple = step("postpone", postpone(step("simplify", simplify(module)), sizes));
-  const sorted = dispatch(simple, { sizes: options.batch ?? sizes, ...(options.dispatch ? { dispatch: options.dispatch } : {}), ...(options.machine === undefined ? {} : { machine: options.machine }) });
+  const sorted = dispatch(simple, { sizes: batch, dispatch: options.dispatch, machine: options.machine });
   step("dispatch", sorted.module);
   const stacked = stack(sorted.module, { sizes });
   step("stack", stacked.module);
@@ -91,7 +92,6 @@ export function optimize(module: Module, options: OptimizeOptions): { readonly m
   step("layout", laidOut.module);
   const merged = step("merge rows", mergeRows(laidOut.module));
   const tidy = step("simplify", simplify(merged, { dropStops: true }));
-  const batch = options.batch ?? sizes;
   const scheduled = schedule(tidy, batch);
   step("schedule", scheduled.module);
   const released = release(scheduled.module, batch);

@@ -3,7 +3,7 @@ import type { Axis, GraphFunction, Module, OpName, Value } from "../ir/graph.ts"
 import { elementwise } from "../ir/ops/elementwise.ts";
 import { axis, isTensor } from "../ir/types.ts";
 import type { Sizes } from "../ir/size.ts";
-import { type AnyOp, axesOf, calleeOf, calleesFirst, cloneOp, cloneParams, elementsOf, freeName, functionOf, mapped, namesOf, opsOf, ordered, tensorOf } from "./tools.ts";
+import { type AnyOp, axesOf, calleeOf, calleesFirst, cloneOp, cloneParams, elementsOf, freeName, functionOf, makers, mapped, namesOf, opsOf, ordered, tensorOf } from "./tools.ts";
 
 /** Tensors of no more elements are computed faster than the kernel that computes them is started. */
 const small = 2 ** 12;
@@ -65,7 +65,7 @@ function planOf(body: GraphFunction, fold: AnyOp & { op: "fold" }, sizes: Sizes)
     if (may && op.results.every((v) => isSmall(v) && !needed.has(v))) later.add(op);
     else op.operands.forEach((v) => needed.add(v));
   }
-  const made = new Map(opsOf(body).flatMap((op) => op.results.map((v) => [v, op] as const)));
+  const made = makers(body.body);
   const lists = new Set(body.params.slice((index ? 1 : 0) + carried + shared));
   const read = [...new Set([...later].flatMap((op) => op.operands))];
   const cuts = read.filter((v) => made.has(v) && !later.has(made.get(v)!) && !leaves.has(made.get(v)!.op));

@@ -2,7 +2,7 @@ import { Builder } from "../ir/builder.ts";
 import type { GraphFunction, Module, Value } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { Footprint } from "./footprint.ts";
-import { calleesFirst, cloneOp, cloneParams, mapped, opsOf } from "./tools.ts";
+import { calleesFirst, cloneOp, cloneParams, mapped, opsOf, withFunctions } from "./tools.ts";
 
 /** What a function holds at its fullest moment. */
 export interface ReleaseReport {
@@ -37,7 +37,7 @@ export function release(module: Module, sizes: Sizes = {}): Released {
     peaks.set(fn.name, peakBytes);
     report.push({ fn: fn.name, peakBytes, released: opsOf(made).reduce((n, op) => n + (op.op === "release" ? op.operands.length : 0), 0) });
   }
-  return { module: { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) }, report };
+  return { module: withFunctions(module, functions), report };
 }
 
 function place(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>): GraphFunction {

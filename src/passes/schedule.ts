@@ -2,7 +2,7 @@ import { Builder } from "../ir/builder.ts";
 import type { GraphFunction, Module, Value } from "../ir/graph.ts";
 import type { Sizes } from "../ir/size.ts";
 import { Footprint } from "./footprint.ts";
-import { type AnyOp, calleesFirst, cloneOp, cloneParams, makers, mapped, opsOf } from "./tools.ts";
+import { type AnyOp, calleesFirst, cloneOp, cloneParams, makers, mapped, opsOf, withFunctions } from "./tools.ts";
 
 /** What an order of ops saves. */
 export interface ScheduleReport {
@@ -44,7 +44,7 @@ export function schedule(module: Module, sizes: Sizes = {}): Scheduled {
     functions.set(fn.name, best === given ? fn : inOrder(fn, best, functions));
     report.push({ fn: fn.name, before: before.get(fn.name)!, after: peak });
   }
-  return { module: { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) }, report };
+  return { module: withFunctions(module, functions), report };
 }
 
 function inOrder(fn: GraphFunction, order: readonly number[], functions: ReadonlyMap<string, GraphFunction>): GraphFunction {
@@ -82,8 +82,7 @@ class Dependences {
 function fromTheEnd(graph: Dependences, footprint: Footprint): number[] {
   const alive = new Uint8Array(footprint.bytes.length);
   for (const b of footprint.kept) alive[b] = 1;
-  const sum = (buffers: readonly number[]): number => buffers.reduce((n, b) => n + footprint.bytes[b]!, 0);
-  const cost = (i: number): number => sum(footprint.reads[i]!.filter((b) => !alive[b])) - sum(footprint.makes[i]!);
+  const cost = (i: number): number => footprint.total(footprint.reads[i]!.filter((b) => !alive[b])) - footprint.total(footprint.makes[i]!);
   return greedy(graph.after, graph.before, cost, readersOf(footprint), (i) => footprint.reads[i]!.filter((b) => !alive[b] && (alive[b] = 1)), -1).reverse();
 }
 
@@ -94,8 +93,7 @@ function fromTheEnd(graph: Dependences, footprint: Footprint): number[] {
 function fromTheStart(graph: Dependences, footprint: Footprint): number[] {
   const left = footprint.bytes.map(() => 0);
   for (const reads of footprint.reads) for (const b of reads) left[b]!++;
-  const sum = (buffers: readonly number[]): number => buffers.reduce((n, b) => n + footprint.bytes[b]!, 0);
-  const cost = (i: number): number => sum(footprint.makes[i]!) - sum(footprint.reads[i]!.filter((b) => left[b] === 1 && !footprint.kept.has(b)));
+  const cost = (i: number): number => footprint.total(footprint.makes[i]!) - footprint.total(footprint.reads[i]!.filter((b) => left[b] === 1 && !footprint.kept.has(b)));
   return greedy(graph.before, graph.after, cost, readersOf(footprint), (i) => footprint.reads[i]!.filter((b) => --left[b]! === 1), 1);
 }
 
@@ -181,8 +179,7 @@ function before(a: readonly [number, number, number], b: readonly [number, numbe
  */
 function depthFirst(graph: Dependences, footprint: Footprint): number[] {
   const count = graph.before.length;
-  const sum = (buffers: readonly number[]): number => buffers.reduce((n, b) => n + footprint.bytes[b]!, 0);
-  const leaves = footprint.makes.map(sum);
+  const leaves = footprint.makes.map((buffers) => footprint.total(buffers));
   const peaks = new Float64Array(count);
   const bySurplus = (places: readonly number[]): number[] => [...places].sort((a, b) => peaks[b]! - leaves[b]! - (peaks[a]! - leaves[a]!) || a - b);
   const operands: number[][] = [];

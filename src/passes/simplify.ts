@@ -4,7 +4,7 @@ import { interpret, type Tensor } from "../ir/interpret.ts";
 import { isTensor, sameAxes, sameType } from "../ir/types.ts";
 import { removeDead } from "./dead.ts";
 import { hoist } from "./hoist.ts";
-import { type AnyOp, axesOf, calleesFirst, cloneParams, mapped, makers, namesOf, opsOf, sameNames, tensorOf } from "./tools.ts";
+import { type AnyOp, axesOf, calleesFirst, cloneParams, mapped, makers, namesOf, opsOf, sameNames, tensorOf, withFunctions } from "./tools.ts";
 
 export interface SimplifyOptions {
   /** Drops `stop`s: right only where nothing is differentiated afterwards. */
@@ -25,7 +25,7 @@ export function simplify(module: Module, options: SimplifyOptions = {}): Module 
     const before = now;
     const functions = new Map<string, GraphFunction>();
     for (const fn of calleesFirst(now.functions)) functions.set(fn.name, local(fn, functions, options));
-    now = hoist(removeDead({ ...now, functions: new Map([...now.functions.keys()].map((name) => [name, functions.get(name)!])) }));
+    now = hoist(removeDead(withFunctions(now, functions)));
     if (size(now) === size(before)) break;
   }
   return now;

@@ -5,7 +5,7 @@ import type { Sizes } from "../ir/size.ts";
 import { frozenSignatures, frozenValues } from "./frozen.ts";
 import { type Joined, flagged, joinFactors, joinSums } from "./join.ts";
 import { type StackReport, Site, cheaper, pathsOf, rewritten } from "./rewrite.ts";
-import { type AnyOp, axesOf, calleesFirst, elementsOf, namesOf, opsOf, ordered, tensorOf } from "./tools.ts";
+import { type AnyOp, axesOf, calleesFirst, elementsOf, namesOf, opsOf, ordered, tensorOf, withFunctions } from "./tools.ts";
 
 export interface Stacked {
   readonly module: Module;
@@ -47,7 +47,7 @@ export function stack(module: Module, options: StackOptions = {}): Stacked {
     functions.set(fn.name, made.fn);
     report.push(...made.report);
   }
-  return { module: { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) }, report };
+  return { module: withFunctions(module, functions), report };
 }
 
 /** One function, whose callees are done. */

@@ -1,5 +1,5 @@
 import { GraphError } from "../ir/errors.ts";
-import type { Axis, GraphFunction, ListType, Op, OpAttributes, OpName, TensorType, Value } from "../ir/graph.ts";
+import type { Axis, GraphFunction, ListType, Module, Op, OpAttributes, OpName, TensorType, Value } from "../ir/graph.ts";
 import type { Builder } from "../ir/builder.ts";
 import { evaluateSize, symbolsOf, type Sizes } from "../ir/size.ts";
 import { axisNames, isList, isTensor } from "../ir/types.ts";
@@ -44,6 +44,11 @@ export function calleesFirst(functions: ReadonlyMap<string, GraphFunction>): rea
   };
   for (const name of functions.keys()) visit(name);
   return order;
+}
+
+/** The module with other bodies for its functions, in the order that they had. */
+export function withFunctions(module: Module, functions: ReadonlyMap<string, GraphFunction>): Module {
+  return { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) };
 }
 
 /** Whether an op draws random numbers. */

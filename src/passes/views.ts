@@ -3,7 +3,7 @@ import type { Axis, GraphFunction, Module, OpName, Value } from "../ir/graph.ts"
 import { elementwise } from "../ir/ops/elementwise.ts";
 import { equalSizes, multiplySizes } from "../ir/size.ts";
 import { isTensor } from "../ir/types.ts";
-import { type AnyOp, axesOf, calleesFirst, cloneParams, mapped, namesOf, opsOf, sameNames } from "./tools.ts";
+import { type AnyOp, axesOf, calleesFirst, cloneParams, mapped, namesOf, opsOf, sameNames, withFunctions } from "./tools.ts";
 
 /** Ops that work on each row alone, where rows are all axes but those that the attributes name. */
 const byRow: ReadonlySet<string> = new Set<string>([...Object.keys(elementwise), "softmax", "log_softmax", "is_top", "sum", "mean", "reduce_max", "slice", "pad", "concat"]);
@@ -19,7 +19,7 @@ const byRow: ReadonlySet<string> = new Set<string>([...Object.keys(elementwise),
 export function mergeRows(module: Module): Module {
   const functions = new Map<string, GraphFunction>();
   for (const fn of calleesFirst(module.functions)) functions.set(fn.name, merged(fn, functions));
-  return { ...module, functions: new Map([...module.functions.keys()].map((name) => [name, functions.get(name)!])) };
+  return withFunctions(module, functions);
 }
 
 function merged(fn: GraphFunction, functions: ReadonlyMap<string, GraphFunction>): GraphFunction {

@@ -111,8 +111,8 @@ function refuseSecondTensorFlow(name: BackendName, tf: TensorFlow): void {
 type Made = KernelBackend | Promise<KernelBackend>;
 
 /**
- * Makes a registered backend the engine's active one; `start` is given its maker, and is not called where it runs already. The engine swallows what a backend's maker throws and says
- * "false"; so the maker is wrapped to keep the reason.
+ * Makes a registered backend the engine's active one; `start` is given its maker, and is not called where it runs already.
+ * The engine swallows what a backend's maker throws and says "false"; so the maker is wrapped to keep the reason.
  */
 async function activate(tf: TensorFlow, engineName: string, start: (make: () => Made) => Made): Promise<void> {
   const entry = tf.engine().registryFactory[engineName];
@@ -156,14 +156,18 @@ function describe(name: Exclude<BackendName, "wasm" | "onnx">, tf: TensorFlow, a
   }
 }
 
+function threadsInWords(threads: number): string {
+  return threads === 1 ? "one thread" : `${threads} threads`;
+}
+
 /** ONNX Runtime's device in words. */
 export function describeOnnx(threads: number): string {
-  return `CPU, ONNX Runtime, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+  return `CPU, ONNX Runtime, ${threadsInWords(threads)}`;
 }
 
 /** wasm in words; `failed` is why more threads than one did not start, where they were wanted. */
 export function describeWasm(threads: number, failed?: unknown): { device: string; software: boolean } {
-  const device = `CPU, WebAssembly with SIMD, ${threads === 1 ? "one thread" : `${threads} threads`}`;
+  const device = `CPU, WebAssembly with SIMD, ${threadsInWords(threads)}`;
   return { device: failed === undefined ? device : `${device} (more did not start: ${reasonOf(failed).slice(0, -1)})`, software: false };
 }
 

@@ -98,7 +98,8 @@ async function runChild(job: string): Promise<{ finding?: Finding; failure: stri
 
 /**
  * What the child runs. A text and not a file, so that it needs no place beside whatever bundle moec is in; and not
- * `launch`, because the bundle that holds `launch` may be a command; of moec it holds one function that needs nothing else. Errors are told, not thrown; a crash tells itself.
+ * `launch`, because the bundle that holds `launch` may be a command; of moec it holds one function that needs nothing else.
+ * Errors are told, not thrown; a crash tells itself.
  */
 const program = `
 import { createRequire } from "node:module";
