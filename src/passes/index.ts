@@ -23,11 +23,12 @@ export { type DifferentiateOptions, type Differentiated, differentiate } from ".
 export { type Left, type PlaceExplanation, type StackedFrom, explainStacking, ruleTexts } from "./explain.ts";
 export { hoist } from "./hoist.ts";
 export { type Machine, type Work, machines } from "./machine.ts";
-export { type LaidOut, type LayoutOptions, layout } from "./layout.ts";
+export { type LayoutOptions, layout } from "./layout.ts";
 export { type UpdateSettings, addOptimizer, scheduleFactor } from "./optimizer.ts";
 export { postpone } from "./postpone.ts";
 export { type ReleaseReport, type Released, release } from "./release.ts";
 export { type ScheduleReport, type Scheduled, schedule } from "./schedule.ts";
+export type { LaidOut } from "./settle.ts";
 export { type SimplifyOptions, simplify } from "./simplify.ts";
 export type { StackReport, StackRule } from "./rewrite.ts";
 export { mergeRows } from "./views.ts";

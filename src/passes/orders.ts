@@ -1,9 +1,15 @@
-import type { GraphFunction, Value } from "../ir/graph.ts";
-import { isTensor } from "../ir/types.ts";
+import type { GraphFunction, Type, Value } from "../ir/graph.ts";
+import { isList, isTensor } from "../ir/types.ts";
 import { namesOf, opsOf } from "./tools.ts";
 
 /** Axis names in layout order. */
 export type Order = readonly string[];
+
+/** The order of a tensor's axes, or of those of a list's tensors. */
+export function orderOf(type: Type): Order | undefined {
+  const t = isList(type) ? type.of : type;
+  return t.kind === "tensor" ? t.axes.map((a) => a.name) : undefined;
+}
 
 /**
  * The order that the users of a value would like it in, where they have one: a function's results as they are wanted,
