@@ -22,7 +22,7 @@ export function explanationText(explanation: Explanation): readonly string[] {
   const held = peaks.map(({ entry, before, after }) => [entry, byteAmount(before), "→", byteAmount(after), before > 0 ? `${(after / before).toFixed(2)}×` : ""]);
   lines.push("", `The most that is held at once beside weights, ops in the order of the text → as they are ordered (${batch.sample} × ${batch.position} tokens):`);
   lines.push(...aligned(held, "lrlrr").split("\n").map((line) => `  ${line}`));
-  if (explanation.laidOut.length) lines.push("", "Frozen weights in the order that products want, laid out once, at load:", ...explanation.laidOut.map((w) => `  ${w}`));
+  if (explanation.laidOut.length) lines.push("", "Frozen weights in the order that products want, laid out once (at load, or when training begins):", ...explanation.laidOut.map((w) => `  ${w}`));
   if (explanation.unreached.length) lines.push("", "No gradient reaches:", ...explanation.unreached.map((w) => `  ${w}`));
   return lines;
 }
